@@ -175,7 +175,8 @@ fn check_kind(kind: &str) -> Result<()> {
 ///
 /// The record's body shares the line's memory.
 pub(crate) fn decode(line: &Bytes, before: Option<Checksum>) -> Result<(Line, Checksum)> {
-    let sum = Checksum::at_end_of(line).ok_or_else(|| Error::corrupt("the line has no checksum"))?;
+    let sum =
+        Checksum::at_end_of(line).ok_or_else(|| Error::corrupt("the line has no checksum"))?;
     if let Some(before) = before {
         let covered = &line[..line.len().saturating_sub(SUM_BYTES)];
         if before.after(covered) != sum {
