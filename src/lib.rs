@@ -5,9 +5,11 @@ mod environment;
 mod error;
 mod id;
 mod json;
+pub mod log;
 pub mod migration;
 pub mod model;
 pub mod part;
+pub mod serializer;
 pub mod storage;
 
 pub use crate::environment::{Clock, IdSource, RandomIds, SystemClock};
@@ -18,4 +20,5 @@ pub use crate::model::{ResponseState, SessionStatus};
 #[cfg(feature = "typetag")]
 pub use crate::part::TypetagPart;
 pub use crate::part::{DataRegistry, Part, PartRegistry, ResponsePart};
+pub use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
 pub use crate::storage::{ListOrder, ListQuery};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use semver::Version;
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Part;
