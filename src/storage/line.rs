@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::id::TurnId;
 
 /// The checksum of a line: CRC-32 (ISO-HDLC) over the checksum before it and the line itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Checksum(u32);
 
 impl Checksum {
@@ -163,7 +164,7 @@ pub(crate) fn encode(
     Ok(sum)
 }
 
-fn check_kind(kind: &str) -> Result<()> {
+pub(crate) fn check_kind(kind: &str) -> Result<()> {
     let fits = |b| matches!(b, b'a'..=b'z' | b'.' | b'_');
     if kind.is_empty() || kind.len() > 32 || !kind.bytes().all(fits) {
         return Err(Error::invalid(format!("{kind:?} is not a kind of record")));
@@ -175,7 +176,8 @@ fn check_kind(kind: &str) -> Result<()> {
 ///
 /// The record's body shares the line's memory.
 pub(crate) fn decode(line: &Bytes, before: Option<Checksum>) -> Result<(Line, Checksum)> {
-    let sum = Checksum::at_end_of(line).ok_or_else(|| Error::corrupt("the line has no checksum"))?;
+    let sum =
+        Checksum::at_end_of(line).ok_or_else(|| Error::corrupt("the line has no checksum"))?;
     if let Some(before) = before {
         let covered = &line[..line.len().saturating_sub(SUM_BYTES)];
         if before.after(covered) != sum {

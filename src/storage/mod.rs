@@ -23,12 +23,14 @@ mod ext;
 mod extras;
 pub mod file;
 mod head;
+mod hints;
 pub mod key_value;
 mod line;
 mod listing;
 pub mod memory;
 mod query;
 mod record;
+mod rules;
 
 pub use self::batch::{
     Appended, Batch, Damage, Durability, Expected, LogPage, Passage, PassageRole, ReadRange,
@@ -37,8 +39,8 @@ pub use self::batch::{
 pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, PurgeReceipt};
 pub use self::ext::StorageExt;
 pub use self::extras::{
-    Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery, Term,
-    TextHit, TextHits, TextQuery, Totals,
+    Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery,
+    Term, TextHit, TextHits, TextQuery, Totals,
 };
 pub use self::file::FileStorage;
 pub use self::head::{
