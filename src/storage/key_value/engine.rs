@@ -33,7 +33,7 @@ pub trait KeyValue: Send + Sync + 'static {
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
     /// The first `limit` keys of a range with their values, or the last ones in descending order.
-    /// Fewer than `limit` are the end of the range. The range may be empty.
+    /// Fewer than `limit` are the end of the range.
     async fn scan(
         &self,
         range: Range<Bytes>,
