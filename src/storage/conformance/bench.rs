@@ -67,6 +67,12 @@ macro_rules! ensure_eq {
 pub(super) use {ensure, ensure_eq};
 
 pub(super) fn failed(file: &str, line: u32, message: String) -> Stop {
+    // A whole log may be in it.
+    let (most, length) = (2_000, message.chars().count());
+    let message = match length > most {
+        true => format!("{} …", message.chars().take(most).collect::<String>()),
+        false => message,
+    };
     Stop::Failed(format!("{message} ({file}:{line})"))
 }
 

@@ -39,7 +39,7 @@ macro_rules! __chatkeep_conformance_list {
             }
             race {
                 one_winner_per_revision, one_session_of_one_id, deletion_against_writers,
-                fences_let_one_writer_through,
+                fences_let_one_writer_through, every_read_is_a_prefix,
             }
             compact {
                 keeps_revision_and_tail, readers_below_the_base_start_anew, a_stale_guard_is_refused,
@@ -109,6 +109,7 @@ macro_rules! __chatkeep_conformance {
         }
     };
     (fixture: $new:expr) => {
+        #[cfg(test)]
         fn conformance_fixture() -> impl $crate::storage::conformance::Fixture {
             ($new)()
         }
@@ -128,7 +129,8 @@ macro_rules! __chatkeep_conformance {
 #[macro_export]
 macro_rules! __chatkeep_conformance_tests {
     ($($group:ident { $($case:ident),+ $(,)? })+) => {
-        $(mod $group {
+        $(#[cfg(test)]
+        mod $group {
             $(#[test]
             fn $case() {
                 $crate::storage::conformance::check(

@@ -16,9 +16,15 @@ pub(super) fn counter(incarnation: Incarnation, puts: u64) -> Bytes {
 }
 
 fn counted(value: &[u8]) -> Option<Bytes> {
-    let (incarnation, puts) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let (_, puts) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     let puts: u64 = puts.parse().ok()?;
-    Some(counter(Incarnation::new(incarnation.parse().ok()?), puts + 1))
+    Some(counter(incarnation(value)?, puts + 1))
+}
+
+/// The life that an `m` key's value names.
+pub(super) fn incarnation(value: &[u8]) -> Option<Incarnation> {
+    let (incarnation, _) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    incarnation.parse().ok().map(Incarnation::new)
 }
 
 /// The keys of a blob's chunks.

@@ -96,7 +96,7 @@ impl<K: KeyValue> KeyValueStorage<K> {
         let base_sum = sum_of_last(key, &stored, through, &old)?;
         let (lines, _) = chain(records, |_| None)?;
         let mut write = WriteBatch::new(Durability::Synced);
-        for (revision, line) in &old {
+        for (revision, _) in &old {
             if records.binary_search_by_key(revision, |record| record.revision).is_err() {
                 write = write.delete(keys::line(key, *revision));
             }

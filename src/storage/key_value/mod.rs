@@ -40,6 +40,8 @@ mod memory;
 mod read;
 mod remove;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Range;

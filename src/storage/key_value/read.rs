@@ -64,16 +64,14 @@ impl<K: KeyValue> KeyValueStorage<K> {
     ) -> Result<LogPage> {
         let restarted = after < stored.base();
         let after = if restarted { Revision::ZERO } else { after.min(stored.revision) };
-        let mut before =
-            self.lines_within(key, first()..after.next(), Order::Descending).next().await?;
+        let mut before = self.one_of(key, first()..after.next(), Order::Descending).await?;
         let mut page = Reader::new(stored, restarted);
         page.page.earlier = before.is_some();
         let mut bytes = 0;
         let all = after.next()..stored.revision.next();
         let mut lines = self.lines_within(key, all, Order::Ascending);
         while let Some(line) = lines.next().await? {
-            // A page that starts anew reaches the base: the next could not follow it otherwise.
-            if bytes >= PAGE_BYTES && !(restarted && line.0 <= stored.base()) {
+            if bytes >= PAGE_BYTES && page.may_end(restarted, line.0, before.as_ref()) {
                 page.page.later = true;
                 return Ok(page.page);
             }
@@ -94,7 +92,7 @@ impl<K: KeyValue> KeyValueStorage<K> {
     ) -> Result<LogPage> {
         let mut page = Reader::new(stored, false);
         let later = end..stored.revision.next();
-        page.page.later = self.lines_within(key, later, Order::Ascending).next().await?.is_some();
+        page.page.later = self.one_of(key, later, Order::Ascending).await?.is_some();
         let mut lines = self.lines_within(key, first()..end, Order::Descending);
         let mut current = lines.next().await?;
         if end > stored.revision {
@@ -112,6 +110,17 @@ impl<K: KeyValue> KeyValueStorage<K> {
         page.page.records.reverse();
         page.page.damage.reverse();
         Ok(page.page)
+    }
+
+    /// The first or the last line of a range.
+    async fn one_of(
+        &self,
+        key: &SessionKey,
+        range: Range<Revision>,
+        order: Order,
+    ) -> Result<Option<(Revision, Bytes)>> {
+        let found = self.scan(keys::lines(key, range), 1, order).await?.pop();
+        found.map(|(key, line)| Ok((keys::revision_of_line(&key)?, line))).transpose()
     }
 
     pub(super) fn lines_within<'a>(
@@ -205,6 +214,16 @@ impl<'a> Reader<'a> {
             damage: Vec::new(),
         };
         Self { stored, page }
+    }
+
+    /// Whether a page may end before this line.
+    ///
+    /// Whoever reads on names the page's last record: a page ends with one that can be read, and
+    /// one that starts anew reaches the base, below which nobody can read on.
+    fn may_end(&self, restarted: bool, next: Revision, before: Option<&(Revision, Bytes)>) -> bool {
+        let last = self.page.records.last().map(|record| record.revision);
+        let is_readable = last.is_some() && last == before.map(|(revision, _)| *revision);
+        is_readable && (!restarted || next > self.stored.base())
     }
 
     /// Adds a line's record, or its damage. `earlier` is the line before it in the log.

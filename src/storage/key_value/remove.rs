@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::engine::{Committed, Order, WriteBatch};
-use super::head::Present;
+use super::head::StoredHead;
 use super::{KeyValue, KeyValueStorage, keys, log};
 use crate::error::{Error, Result};
 use crate::storage::rules::Salt;
@@ -58,20 +58,26 @@ impl<K: KeyValue> KeyValueStorage<K> {
 
     pub(super) async fn remove(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         for _ in 0..log::ATTEMPTS {
-            let present = self.existing(key).await?;
+            let head = self.engine().get(&keys::head(key)).await?.ok_or_else(|| log::gone(key))?;
             let counter = self.engine().get(&keys::blobs(key)).await?;
+            // What cannot be read can be deleted all the same.
+            let stored = StoredHead::decode(key, &head).ok();
+            let incarnation = stored.as_ref().map(|stored| stored.head.incarnation);
+            let incarnation = incarnation
+                .or_else(|| super::blob::incarnation(counter.as_ref()?))
+                .ok_or_else(|| Error::corrupt("the session's head cannot be read"))?;
             let grave = self.grave(key).await?;
-            let (blobs, write) = self.removal(key, &present).await?;
-            let incarnation = present.stored.head.incarnation;
+            let (blobs, write) = self.removal(key, stored.as_ref()).await?;
             let write = grave
                 .require_unchanged(write)
                 .put(grave.key.clone(), incarnation.to_string())
-                .require(keys::head(key), Some(present.bytes))
+                .require(keys::head(key), Some(head))
                 .delete(keys::head(key))
                 .require(keys::blobs(key), counter)
                 .delete(keys::blobs(key));
             if self.engine().commit(write).await? == Committed::Done {
-                return Ok(self.receipt(incarnation, present.stored.bytes, blobs));
+                let bytes = stored.map_or(0, |stored| stored.bytes);
+                return Ok(self.receipt(incarnation, bytes, blobs));
             }
         }
         Err(log::too_many_changes(key))
@@ -87,14 +93,20 @@ impl<K: KeyValue> KeyValueStorage<K> {
     }
 
     /// Everything that belongs to a session beside its head.
-    async fn removal(&self, key: &SessionKey, present: &Present) -> Result<(u64, WriteBatch)> {
+    async fn removal(
+        &self,
+        key: &SessionKey,
+        stored: Option<&StoredHead>,
+    ) -> Result<(u64, WriteBatch)> {
         let mut write = WriteBatch::new(Durability::Synced);
-        let (base, last) = (present.stored.base(), present.stored.revision);
         // Below the base there are gaps and few lines: look. Above it every revision is there.
-        for (revision, _) in self.lines(key, Revision::ZERO.next()..base.next()).await? {
+        let end = Revision::new(u64::MAX);
+        let (looked_for, last) =
+            stored.map_or((end, Revision::ZERO), |stored| (stored.base().next(), stored.revision));
+        for (revision, _) in self.lines(key, Revision::ZERO.next()..looked_for).await? {
             write = write.delete(keys::line(key, revision));
         }
-        for revision in base.get() + 1..=last.get() {
+        for revision in looked_for.get()..=last.get() {
             write = write.delete(keys::line(key, Revision::new(revision)));
         }
         for (damaged, _) in self.all(keys::all_damaged(key)).await? {

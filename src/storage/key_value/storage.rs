@@ -145,11 +145,12 @@ impl<K: KeyValue> Storage for KeyValueStorage<K> {
 
 impl<K: KeyValue> KeyValueStorage<K> {
     /// Tells those who watch, also where the outcome is not known: a needless hint does no harm.
+    /// Errors of the engine learn which session they are about.
     fn hint<T>(&self, key: &SessionKey, outcome: Result<T>) -> Result<T> {
         use crate::error::ErrorKind::Indeterminate;
         if outcome.as_ref().map_or_else(|error| error.kind() == Indeterminate, |_| true) {
             self.shared.hints.send(key);
         }
-        outcome
+        outcome.map_err(|error| error.with("session", &key.id))
     }
 }

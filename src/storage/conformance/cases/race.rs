@@ -8,7 +8,8 @@ use crate::storage::conformance::bench::{
     Bench, Draft, Stop, Verdict, at, at_revision, ensure, ensure_eq, key, revisions, title,
 };
 use crate::storage::{
-    Batch, BatchId, Expected, Head, HeadFields, Record, Revision, SessionKey, Storage, StorageExt,
+    Batch, BatchId, Expected, Head, HeadFields, ReadRange, Record, Revision, SessionKey, Storage,
+    StorageExt,
 };
 
 const WRITERS: usize = 8;
@@ -194,4 +195,36 @@ pub(in super::super) async fn fences_let_one_writer_through(bench: &Bench) -> Ve
 fn takeover(after: u64, epoch: u64) -> (Batch, Expected) {
     let fields = HeadFields { epoch, ..title("taken") };
     (Draft::new(after).texts(1).head(fields).batch(), at_revision(after))
+}
+
+pub(in super::super) async fn every_read_is_a_prefix(bench: &Bench) -> Verdict {
+    let key = key("s")?;
+    bench.begin(&key, &["session"]).await?;
+    let written = key.clone();
+    let outcomes = together(bench, move |number, storage| {
+        for _ in 0..20 {
+            if number == 0 {
+                let head = pollster::block_on(storage.existing_head(&written))?;
+                let batch = Draft::new(head.revision.get()).texts(10).batch();
+                pollster::block_on(storage.append(&written, at(&head), batch))?;
+                continue;
+            }
+            let range = match number % 2 {
+                0 => ReadRange::After(Revision::ZERO),
+                _ => ReadRange::Newest { turns: 1 },
+            };
+            let page = pollster::block_on(storage.read(&written, range))?;
+            let whole: Vec<u64> = (1..=page.head.revision.get()).collect();
+            // Batches are whole: the first record, and ten more with each of them.
+            if revisions(&page.records) != whole || whole.len() % 10 != 1 || page.later {
+                return Ok(Some((page.head.revision, page.records.len(), page.damage)));
+            }
+        }
+        Ok(None)
+    })
+    .await?;
+    for outcome in outcomes {
+        ensure_eq!(outcome?, None, "a read during appends was no prefix (revision, records)");
+    }
+    Ok(())
 }
