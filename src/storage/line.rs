@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::id::TurnId;
 
 /// The checksum of a line: CRC-32 (ISO-HDLC) over the checksum before it and the line itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Checksum(u32);
 
 impl Checksum {
@@ -108,12 +109,17 @@ struct Parsed<'a> {
     #[serde(default)]
     more: u64,
     head: Option<LineHead>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     body: Option<&'a RawValue>,
     #[serde(borrow)]
     base64: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "sum")]
     _sum: Cow<'a, str>,
+}
+
+/// A body that is `null` is a body, and not the absence of one.
+fn even_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// Adds a record to `out` as one line with its line break, and returns the line's checksum.
@@ -163,7 +169,7 @@ pub(crate) fn encode(
     Ok(sum)
 }
 
-fn check_kind(kind: &str) -> Result<()> {
+pub(crate) fn check_kind(kind: &str) -> Result<()> {
     let fits = |b| matches!(b, b'a'..=b'z' | b'.' | b'_');
     if kind.is_empty() || kind.len() > 32 || !kind.bytes().all(fits) {
         return Err(Error::invalid(format!("{kind:?} is not a kind of record")));
@@ -244,7 +250,7 @@ mod tests {
         let record = record(Body::Json(Bytes::from_static(br#"{"part":0,"text":"hi"}"#)));
         let mut out = Vec::new();
         let sum = encode(&record, 1, Some(&head), Checksum::START, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out.clone()).unwrap().trim_end(), @"");
+        insta::assert_snapshot!(String::from_utf8(out.clone()).unwrap().trim_end(), @r#"{"rev":7,"turn":2,"kind":"text","at":"2026-01-01T00:00:00.000Z","batch":"0000000000000abc","more":1,"head":{"incarnation":2,"created":"1970-01-01T00:00:00Z","active":"1970-01-01T00:00:00Z"},"body":{"part":0,"text":"hi"},"sum":"7c390ddc"}"#);
         out.pop();
         let (line, read) = decode(&out.into(), Some(Checksum::START)).unwrap();
         assert_eq!(line, Line { record, more: 1, head: Some(head) });
@@ -273,6 +279,15 @@ mod tests {
             assert!(decode(&changed.into(), Some(Checksum::START)).is_err(), "byte {index}");
         }
         assert!(decode(&out.into(), Some(Checksum(1))).is_err());
+    }
+
+    #[test]
+    fn a_null_body_reads_back() {
+        let record = record(Body::Json(Bytes::from_static(b"null")));
+        let mut out = Vec::new();
+        encode(&record, 0, None, Checksum::START, &mut out).unwrap();
+        out.pop();
+        assert_eq!(decode(&out.into(), Some(Checksum::START)).unwrap().0.record, record);
     }
 
     #[test]

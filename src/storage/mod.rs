@@ -23,12 +23,14 @@ mod ext;
 mod extras;
 pub mod file;
 mod head;
+mod hints;
 pub mod key_value;
 mod line;
 mod listing;
 pub mod memory;
 mod query;
 mod record;
+mod rules;
 
 pub use self::batch::{
     Appended, Batch, Damage, Durability, Expected, LogPage, Passage, PassageRole, ReadRange,
