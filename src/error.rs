@@ -144,7 +144,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind(),
-            ErrorKind::Conflict | ErrorKind::Indeterminate | ErrorKind::Busy | ErrorKind::Unavailable
+            ErrorKind::Conflict
+                | ErrorKind::Indeterminate
+                | ErrorKind::Busy
+                | ErrorKind::Unavailable
         )
     }
 

@@ -70,7 +70,8 @@ impl FromStr for BlobId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::invalid(format!("{text:?} is not a SHA-256 of 64 hexadecimal digits"));
+        let wrong =
+            || Error::invalid(format!("{text:?} is not a SHA-256 of 64 hexadecimal digits"));
         if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(wrong());
         }

@@ -132,7 +132,8 @@ pub(crate) fn page_of_names<T: Clone + Ord + Serialize + for<'de> Deserialize<'d
     after: Option<&Cursor>,
 ) -> Result<Page<T>> {
     let after = after.map(decode_cursor::<T>).transpose()?;
-    let mut names = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| name > after));
+    let mut names =
+        names.into_iter().filter(|name| after.as_ref().is_none_or(|after| name > after));
     let items: Vec<T> = names.by_ref().take(MAX_LIMIT).collect();
     let next = match (names.next(), items.last()) {
         (Some(_), Some(last)) => Some(encode_cursor(last)?),

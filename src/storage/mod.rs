@@ -37,8 +37,8 @@ pub use self::batch::{
 pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, PurgeReceipt};
 pub use self::ext::StorageExt;
 pub use self::extras::{
-    Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery, Term,
-    TextHit, TextHits, TextQuery, Totals,
+    Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery,
+    Term, TextHit, TextHits, TextQuery, Totals,
 };
 pub use self::file::FileStorage;
 pub use self::head::{

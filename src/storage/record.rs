@@ -85,7 +85,8 @@ impl FromStr for BatchId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::invalid(format!("{text:?} is not a batch id of 16 hexadecimal digits"));
+        let wrong =
+            || Error::invalid(format!("{text:?} is not a batch id of 16 hexadecimal digits"));
         if text.len() != 16 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(wrong());
         }

@@ -1,2 +1,3 @@
 //! (being written)
-pub struct KeyValueStorage; pub trait KeyValue {}
+pub struct KeyValueStorage;
+pub trait KeyValue {}
