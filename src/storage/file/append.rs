@@ -133,7 +133,7 @@ impl Engine {
         key: &SessionKey,
         deleted: Option<Incarnation>,
     ) -> Result<Option<Log>> {
-        let Some(log) = self.log(key)? else { return Ok(None) };
+        let Some(log) = self.log(key, deleted)? else { return Ok(None) };
         if deleted.is_some_and(|deleted| log.tail.head.incarnation <= deleted) {
             return Ok(Some(log));
         }

@@ -89,7 +89,7 @@ impl Engine {
 
     fn tail_at(&self, path: &Path, len: u64) -> Result<Option<Tail>> {
         let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(None) };
-        Ok(Tail::find(&*file, len).map_err(self.disk.failed("read", path))?)
+        Ok(Tail::find(&*file, len, Incarnation::FIRST).map_err(self.disk.failed("read", path))?)
     }
 }
 

@@ -88,12 +88,16 @@ impl Engine {
     /// The session's log as it is now; `None` if there is none, or if it was deleted.
     pub(super) fn current(&self, key: &SessionKey) -> Result<Option<Log>> {
         let deleted = self.tombstone(key)?;
-        let log = self.log(key)?;
+        let log = self.log(key, deleted)?;
         Ok(log.filter(|log| deleted.is_none_or(|deleted| log.tail.head.incarnation > deleted)))
     }
 
     /// The session's log whether deleted or not.
-    pub(super) fn log(&self, key: &SessionKey) -> Result<Option<Log>> {
+    pub(super) fn log(
+        &self,
+        key: &SessionKey,
+        deleted: Option<Incarnation>,
+    ) -> Result<Option<Log>> {
         let path = self.layout.log(key);
         let Some(found) = self.disk.regular(&path)? else {
             self.forget(key);
@@ -114,7 +118,7 @@ impl Engine {
                 return Ok(Some(log));
             }
         }
-        let log = self.load(key, &path)?;
+        let log = self.load(key, &path, deleted)?;
         if let Some(log) = &log {
             self.remember(key, log);
         }
@@ -134,14 +138,20 @@ impl Engine {
     }
 
     /// Opens a log and finds its tail.
-    pub(super) fn load(&self, key: &SessionKey, path: &Path) -> Result<Option<Log>> {
+    fn load(
+        &self,
+        key: &SessionKey,
+        path: &Path,
+        deleted: Option<Incarnation>,
+    ) -> Result<Option<Log>> {
         let Some(file) = self.disk.open(path, OpenHow::Append)? else { return Ok(None) };
         let found = file.metadata().map_err(self.disk.failed("look at", path))?;
-        let tail = Tail::find(&*file, found.len).map_err(self.disk.failed("read", path))?;
+        let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
+        let tail = Tail::find(&*file, found.len, life).map_err(self.disk.failed("read", path))?;
         let Some(tail) = tail else {
             let problem = match found.len {
                 0 => "the log is empty",
-                _ => "the log has no record that can be read with a head",
+                _ => "no record of the log can be read",
             };
             let (file, problem) = (self.disk.show(path), problem.to_owned());
             return Err(FileError::Damaged { file, record: Some(1), problem }.into());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::disk::Disk;
@@ -29,9 +29,14 @@ pub(super) struct Layout {
     salt: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Marker {
+/// What the marker of every version has.
+#[derive(Debug, Deserialize)]
+struct Format {
     format: Version,
+}
+
+#[derive(Debug, Deserialize)]
+struct Marker {
     /// Keeps the names of tombstones from being guessed.
     salt: String,
 }
@@ -64,11 +69,12 @@ impl Layout {
             record: None,
             problem: format!("the store's marker is damaged: {problem}"),
         };
-        let marker: Marker = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
-        if marker.format.major > 1 {
-            let (file, found) = (MARKER.to_owned(), marker.format.to_string());
+        let format: Format = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
+        if format.format.major > 1 {
+            let (file, found) = (MARKER.to_owned(), format.format.to_string());
             return Err(FileError::NewerFormat { file, found, known: FORMAT });
         }
+        let marker: Marker = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
         if marker.salt.is_empty() {
             return Err(damaged("it has no salt".to_owned()));
         }

@@ -127,7 +127,28 @@ mod tests {
             "nul.txt.gz",
         ];
         let names: Vec<String> = ids.iter().map(|id| format!("{id:?} {}", shown(id))).collect();
-        insta::assert_snapshot!(names.join("\n"), @"");
+        insta::assert_snapshot!(names.join("\n"), @r#"
+        "0199a8f0-7a4e-7c3b" 0199a8f0-7a4e-7c3b.jsonl
+        "A" %41.jsonl
+        "a" a.jsonl
+        "é" %c3%a9.jsonl
+        "e\u{301}" e%cc%81.jsonl
+        "con" %63on.jsonl
+        "con.x" %63on.x.jsonl
+        "com1" %63om1.jsonl
+        "coma" coma.jsonl
+        ".a" %2ea.jsonl
+        "a." a%2e.jsonl
+        "a.b" a.b.jsonl
+        "..." %2e.%2e.jsonl
+        "a b" a%20b.jsonl
+        "a%b" a%25b.jsonl
+        "a+b" a%2bb.jsonl
+        "a:b" a%3ab.jsonl
+        "..%2f" %2e.%252f.jsonl
+        "\u{202e}x" %e2%80%aex.jsonl
+        "nul.txt.gz" %6eul.txt.gz.jsonl
+        "#);
     }
 
     #[test]

@@ -95,6 +95,7 @@ impl Engine {
         deleted: Option<Incarnation>,
     ) -> Result<Option<Incarnation>, FileError> {
         let path = self.layout.log(key);
+        let next = deleted.map_or(Incarnation::FIRST, Incarnation::next);
         match self.disk.metadata(&path)? {
             None => return Ok(None),
             Some(found) if found.kind == FileKind::Directory => {
@@ -105,14 +106,14 @@ impl Engine {
                     return Ok(None);
                 };
                 let tail =
-                    Tail::find(&*file, found.len).map_err(self.disk.failed("read", &path))?;
+                    Tail::find(&*file, found.len, next).map_err(self.disk.failed("read", &path))?;
                 if let Some(tail) = tail {
                     return Ok(Some(tail.head.incarnation));
                 }
             }
             Some(_) => {}
         }
-        Ok(Some(deleted.map_or(Incarnation::FIRST, Incarnation::next)))
+        Ok(Some(next))
     }
 
     /// Removes all that is left of a deleted session, under its lock.

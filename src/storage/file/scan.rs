@@ -21,7 +21,7 @@ const LONGEST: usize = 64 << 20;
 /// A stretch of a log.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    Good(Entry),
+    Good(Box<Entry>),
     /// From `offset` to `end`; nothing lies between where lines are missing.
     Bad {
         offset: u64,
@@ -170,7 +170,9 @@ fn decide(lines: Vec<Judgement>, beyond: Option<u64>) -> Vec<Item> {
     let mut items = Vec::with_capacity(lines.len());
     for (Judgement { offset, end, judged, before }, follows) in lines.into_iter().zip(follows) {
         match judged {
-            Judged::Good(line, sum) => items.push(Item::Good(Entry { offset, end, line, sum })),
+            Judged::Good(line, sum) => {
+                items.push(Item::Good(Box::new(Entry { offset, end, line, sum })))
+            }
             Judged::Bad(problem) => items.push(Item::Bad { offset, end, problem }),
             Judged::Unsure(line, sum, problem) => {
                 let own = line.record.revision.get();
@@ -180,7 +182,7 @@ fn decide(lines: Vec<Judgement>, beyond: Option<u64>) -> Vec<Item> {
                         let problem = "records are missing before this one".to_owned();
                         items.push(Item::Bad { offset, end: offset, problem });
                     }
-                    items.push(Item::Good(Entry { offset, end, line, sum }));
+                    items.push(Item::Good(Box::new(Entry { offset, end, line, sum })));
                 } else {
                     items.push(Item::Bad { offset, end, problem });
                 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::scan::{Backward, Before, Forward, Item};
+use super::scan::{Backward, Before, Entry, Forward, Item};
 use super::system::{FileIdentity, OpenFile};
 use crate::storage::line::{Checksum, LineHead};
-use crate::storage::{Head, Revision, VersionToken};
+use crate::storage::{Head, HeadFields, Incarnation, Revision, VersionToken};
 
 /// How many places a log's readers keep in mind.
 const POSITIONS: usize = 1_024;
@@ -45,40 +45,62 @@ impl Tail {
     }
 
     /// Finds the tail of a log of this length, reading no more than it takes to find a head.
-    /// `None` if the log has no whole batch with a head at or before its end.
-    pub(super) fn find(file: &dyn OpenFile, len: u64) -> io::Result<Option<Self>> {
-        let mut found: Option<(u64, Checksum, Revision)> = None;
-        let mut damaged = None;
+    /// `None` if the log has no whole batch.
+    ///
+    /// If no line with a head can be read, the session is this life of its id, as old as its first
+    /// record, and damaged.
+    pub(super) fn find(
+        file: &dyn OpenFile,
+        len: u64,
+        life: Incarnation,
+    ) -> io::Result<Option<Self>> {
+        let mut found: Option<Self> = None;
         let mut lines = Backward::new(file, len);
         while let Some(items) = lines.next_items()? {
             for item in items.into_iter().rev() {
-                let entry = match item {
-                    Item::Good(entry) => entry,
-                    Item::Bad { offset, .. } => {
-                        // Bad lines that nothing good follows are a torn append.
-                        damaged = found.map(|_| offset);
-                        continue;
+                match (item, &mut found) {
+                    (Item::Good(entry), None) if entry.line.more == 0 => {
+                        let tail = Self::at(&entry, life);
+                        if entry.line.head.is_some() {
+                            return Ok(Some(tail));
+                        }
+                        found = Some(tail);
                     }
-                };
-                if found.is_none() && entry.line.more > 0 {
-                    continue;
-                }
-                let (end, sum, last) =
-                    *found.get_or_insert((entry.end, entry.sum, entry.line.record.revision));
-                if let Some(head) = entry.line.head {
-                    let revision = last.max(head.through);
-                    return Ok(Some(Self {
-                        end,
-                        sum,
-                        revision,
-                        head,
-                        head_end: entry.end,
-                        damaged,
-                    }));
+                    // An append that was torn.
+                    (_, None) => {}
+                    (Item::Bad { offset, .. }, Some(tail)) => tail.damaged = Some(offset),
+                    (Item::Good(entry), Some(tail)) => match entry.line.head {
+                        Some(head) => {
+                            (tail.head, tail.head_end) = (head, entry.end);
+                            return Ok(found);
+                        }
+                        None => tail.head.fields = HeadFields::new(entry.line.record.at),
+                    },
                 }
             }
         }
-        Ok(None)
+        if let Some(tail) = &mut found {
+            tail.damaged = tail.damaged.or(Some(0));
+        }
+        Ok(found)
+    }
+
+    fn at(entry: &Entry, life: Incarnation) -> Self {
+        let record = &entry.line.record;
+        let head = entry.line.head.clone().unwrap_or_else(|| LineHead {
+            incarnation: life,
+            base: Revision::ZERO,
+            through: Revision::ZERO,
+            fields: HeadFields::new(record.at),
+        });
+        Self {
+            end: entry.end,
+            sum: entry.sum,
+            revision: record.revision.max(head.through),
+            head,
+            head_end: entry.end,
+            damaged: None,
+        }
     }
 
     /// The tail after what was added up to `len`. `None` if that does not follow, or is damaged:
