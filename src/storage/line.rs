@@ -34,6 +34,11 @@ impl Checksum {
         Self(hasher.finalize())
     }
 
+    /// The checksum that a line should end in, whatever it does end in.
+    pub(crate) fn of_line(before: Self, line: &[u8]) -> Self {
+        before.after(&line[..line.len().saturating_sub(SUM_BYTES)])
+    }
+
     /// Reads the checksum that a line ends in, without looking at the rest of it.
     pub(crate) fn at_end_of(line: &[u8]) -> Option<Self> {
         let digits = line.strip_suffix(b"\"}")?;
@@ -64,6 +69,10 @@ pub(crate) struct LineHead {
     pub(crate) incarnation: Incarnation,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) base: Revision,
+    /// The log's revision where compaction dropped the records that bore it; zero where the line's
+    /// own revision is the log's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) through: Revision,
     #[serde(flatten)]
     pub(crate) fields: HeadFields,
 }
@@ -82,7 +91,12 @@ fn is_zero(revision: &Revision) -> bool {
 
 impl LineHead {
     pub(crate) fn of(head: &Head) -> Self {
-        Self { incarnation: head.incarnation, base: head.base, fields: head.fields.clone() }
+        Self {
+            incarnation: head.incarnation,
+            base: head.base,
+            through: Revision::ZERO,
+            fields: head.fields.clone(),
+        }
     }
 
     pub(crate) fn into_head(self, revision: Revision, token: VersionToken) -> Head {
@@ -245,6 +259,7 @@ mod tests {
         let head = LineHead {
             incarnation: Incarnation::new(2),
             base: Revision::ZERO,
+            through: Revision::ZERO,
             fields: HeadFields::new(Timestamp::from_millisecond(0).unwrap()),
         };
         let record = record(Body::Json(Bytes::from_static(br#"{"part":0,"text":"hi"}"#)));
