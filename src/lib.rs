@@ -11,6 +11,7 @@ pub mod model;
 pub mod part;
 pub mod serializer;
 pub mod storage;
+mod store;
 
 pub use crate::environment::{Clock, IdSource, RandomIds, SystemClock};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -21,4 +22,10 @@ pub use crate::model::{ResponseState, SessionStatus};
 pub use crate::part::TypetagPart;
 pub use crate::part::{DataRegistry, Part, PartRegistry, ResponsePart};
 pub use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
-pub use crate::storage::{ListOrder, ListQuery};
+pub use crate::storage::{
+    FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, Storage,
+};
+pub use crate::store::{
+    Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,
+    ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Role,
+};

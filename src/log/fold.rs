@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::{DataLevel, Entry, Event, LogInfo, RequestEvent, SessionState};
 use crate::error::{Error, Result};
 use crate::id::{RequestId, ResponseId, TurnId};
+use crate::json::RawJson;
 use crate::model::{ChatModel, ChatRequest, ChatResponse, ResponseState, Turn};
+use crate::part::ResponsePart;
 
 /// Makes a model out of a log's entries: of its newest turns first, of earlier ones on demand, and
 /// of new ones as they come.
@@ -67,8 +69,24 @@ impl Fold {
         &self.log
     }
 
-    pub(crate) fn model_mut(&mut self) -> &mut ChatModel {
-        &mut self.model
+    /// Sets data that is never written.
+    pub(crate) fn set_transient(&mut self, id: &str, value: Option<RawJson>) {
+        Arc::make_mut(&mut self.model.meta).data.set_transient(id, value);
+    }
+
+    /// Puts a part whose data was loaded in the place of the same one without, if it is there yet.
+    pub(crate) fn replace_part(
+        &mut self,
+        turn: TurnId,
+        index: usize,
+        part: &ResponsePart,
+        loaded: &ResponsePart,
+    ) {
+        let Some(turn) = self.model.turn_mut(turn) else { return };
+        let response = Arc::make_mut(&mut turn.response);
+        if let Some(place) = response.parts.get_mut(index).filter(|place| *place == part) {
+            *place = loaded.clone();
+        }
     }
 
     /// Applies the next entry.
@@ -276,10 +294,11 @@ fn apply_to(turn: &mut Turn, entry: Entry) -> Result<()> {
     Ok(())
 }
 
+/// Whatever comes in begins the response, or ends its wait for a person.
 fn begin_streaming(response: &mut ChatResponse, at: jiff::Timestamp) {
-    if response.state == ResponseState::Pending {
+    if matches!(response.state, ResponseState::Pending | ResponseState::NeedsInput) {
         response.state = ResponseState::Streaming;
-        response.timings.first_part = Some(at);
+        response.timings.first_part.get_or_insert(at);
     }
 }
 

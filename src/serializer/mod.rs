@@ -24,6 +24,7 @@ mod response;
 mod session;
 
 pub use self::data::{ChatDataSerializer, JsonChatDataSerializer};
+pub(crate) use self::document::check_serializer;
 pub use self::json::JsonChatModelSerializer;
 pub use self::request::{ChatRequestSerializer, JsonChatRequestSerializer};
 pub use self::response::{ChatResponseSerializer, JsonChatResponseSerializer};

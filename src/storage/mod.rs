@@ -38,6 +38,7 @@ pub use self::batch::{
 };
 pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, PurgeReceipt};
 pub use self::ext::StorageExt;
+pub(crate) use self::ext::session_not_found;
 pub use self::extras::{
     Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery,
     Term, TextHit, TextHits, TextQuery, Totals,
@@ -47,6 +48,7 @@ pub use self::head::{
     Head, HeadFields, Incarnation, Running, SessionHead, SessionKey, VersionToken, WriterId,
 };
 pub use self::key_value::{KeyValue, KeyValueStorage};
+pub(crate) use self::listing::fits;
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};

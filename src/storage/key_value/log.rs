@@ -166,7 +166,14 @@ fn add(
     batch: &Batch,
 ) -> Result<(StoredHead, WriteBatch)> {
     let mut stored = present.map_or_else(
-        || StoredHead::begin(LineHead { incarnation, base: Revision::ZERO, fields: fields(batch) }),
+        || {
+            StoredHead::begin(LineHead {
+                incarnation,
+                base: Revision::ZERO,
+                through: Revision::ZERO,
+                fields: fields(batch),
+            })
+        },
         |present| present.stored.clone(),
     );
     if let Some(fields) = &batch.head {
