@@ -61,7 +61,7 @@ impl Core {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        blocking::unblock(move || pollster::block_on(future)).await
+        ::blocking::unblock(move || pollster::block_on(future)).await
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<()> {
