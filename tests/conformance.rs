@@ -47,4 +47,4 @@ mod persistent_key_value {
     super::tests!(fixture: super::persistent_fixture);
 }
 
-// mod file { super::tests!(fixture: super::file_fixture); }
+// The file storage's module belongs here: `mod file { super::tests!(fixture: super::file_fixture); }`.

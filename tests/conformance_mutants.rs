@@ -90,11 +90,13 @@ impl KeyValue for Broken {
                 batch = unconditional;
             }
             WritesInSpiteOfConditions => {
+                thread::sleep(Duration::from_millis(1));
                 let outcome = self.engine.commit(batch).await?;
                 self.engine.commit(unconditional).await?;
                 return Ok(outcome);
             }
             LiesAboutFailure => {
+                thread::sleep(Duration::from_millis(1));
                 self.engine.commit(batch).await?;
                 return Ok(Committed::Done);
             }

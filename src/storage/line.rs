@@ -145,6 +145,7 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) -> Result<Checksum> {
     check_kind(&record.kind)?;
+    check_body(&record.body)?;
     let start = out.len();
     let mut text = String::with_capacity(160);
     // Writing to a `String` cannot fail.
@@ -164,10 +165,6 @@ pub(crate) fn encode(
     }
     match &record.body {
         Body::Json(json) => {
-            if json.contains(&b'\n') {
-                out.truncate(start);
-                return Err(Error::invalid("a record's body contains a line break"));
-            }
             out.extend_from_slice(b",\"body\":");
             out.extend_from_slice(json);
         }
@@ -187,6 +184,21 @@ pub(crate) fn check_kind(kind: &str) -> Result<()> {
     let fits = |b| matches!(b, b'a'..=b'z' | b'.' | b'_');
     if kind.is_empty() || kind.len() > 32 || !kind.bytes().all(fits) {
         return Err(Error::invalid(format!("{kind:?} is not a kind of record")));
+    }
+    Ok(())
+}
+
+/// Checks that a body is what it says: anything but one JSON value would make its line unreadable,
+/// or change what else the line says.
+pub(crate) fn check_body(body: &Body) -> Result<()> {
+    let Body::Json(json) = body else { return Ok(()) };
+    if json.contains(&b'\n') {
+        return Err(Error::invalid("a record's body contains a line break"));
+    }
+    let value: &RawValue = serde_json::from_slice(json)
+        .map_err(|e| Error::invalid("a record's body is not one JSON value").caused_by(e))?;
+    if value.get().len() != json.len() {
+        return Err(Error::invalid("a record's body has white space around it"));
     }
     Ok(())
 }
@@ -306,11 +318,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_cannot_get_into_a_line() {
-        let record = record(Body::Json(Bytes::from_static(b"{\n}")));
-        let mut out = Vec::new();
-        let error = encode(&record, 0, None, Checksum::START, &mut out).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
-        assert!(out.is_empty());
+    fn what_is_not_one_json_value_cannot_get_into_a_line() {
+        for body in ["{\n}", "", "{", "1 2", "1,\"sum\":\"00000000\"", " 1", "1\t"] {
+            let record = record(Body::Json(Bytes::from_static(body.as_bytes())));
+            let mut out = Vec::new();
+            let error = encode(&record, 0, None, Checksum::START, &mut out).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{body:?}");
+            assert!(out.is_empty());
+        }
     }
 }

@@ -137,8 +137,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As above; `Invalid` for a batch that is empty or whose revisions are not dense,
-    /// `LimitExceeded` for a body over the capabilities' limit.
+    /// As above; `Invalid` for a batch that is empty, whose revisions are not dense or which begins
+    /// a session without a head, `LimitExceeded` for a body over the capabilities' limit; these
+    /// come before all others.
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended>;
 
     /// Where a session stands; `None` if there is none.
@@ -156,7 +157,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Conflict` if the session is not in `guard`'s incarnation, base and revision any more.
+    /// `Conflict` if the session is not in `guard`'s incarnation, base and revision any more,
+    /// `Invalid` if `through` is not between base and revision or the records are not in order up
+    /// to it.
     async fn compact(
         &self,
         key: &SessionKey,
@@ -172,7 +175,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// `Invalid` if the content has another hash, `NotFound` if there is no such session.
     async fn put_blob(&self, key: &SessionKey, id: &BlobId, content: Bytes) -> Result<()>;
 
-    /// A session's blob; `None` if there is none.
+    /// A session's blob; `None` if there is none, or no such session.
     ///
     /// # Errors
     ///

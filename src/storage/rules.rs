@@ -6,7 +6,7 @@ use super::batch::{Batch, Durability, Expected};
 use super::document::{BlobId, ExpectedDocument};
 use super::ext::session_not_found;
 use super::head::{Head, Incarnation, SessionKey, VersionToken};
-use super::record::{Body, Record, Revision};
+use super::record::{Record, Revision};
 use super::{Capabilities, line};
 use crate::environment::{IdSource, RandomIds};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,12 +59,7 @@ fn check_record(record: &Record, capabilities: &Capabilities) -> Result<()> {
         ))
         .with("record", record.revision));
     }
-    if matches!(record.body, Body::Json(_)) && bytes.contains(&b'\n') {
-        return Err(
-            Error::invalid("a record's body contains a line break").with("record", record.revision)
-        );
-    }
-    Ok(())
+    line::check_body(&record.body).map_err(|error| error.with("record", record.revision))
 }
 
 /// Decides an append that has not landed yet: which life it belongs to, or why it may not.

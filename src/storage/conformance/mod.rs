@@ -51,4 +51,5 @@ use super::Storage;
 pub use self::fixture::{Fixture, of_key_value, of_storage};
 pub use self::report::{Outcome, Report, check, run};
 
+#[doc(inline)]
 pub use crate::__chatkeep_conformance as tests;

@@ -159,6 +159,13 @@ pub(in super::super) async fn a_bad_batch_is_refused(bench: &Bench) -> Verdict {
         ("a record of another batch", foreign),
         ("a kind in capitals", Draft::new(1).kinds(&["TEXT"]).batch()),
         ("an empty kind", Draft::new(1).kinds(&[""]).batch()),
+        ("half a JSON value", Draft::new(1).record("text", Body::Json("{".into())).batch()),
+        ("two JSON values", Draft::new(1).record("text", Body::Json("1,\"sum\":2".into())).batch()),
+        (
+            "no UTF-8",
+            Draft::new(1).record("text", Body::Json(b"\"\xff\"".as_slice().into())).batch(),
+        ),
+        ("white space around it", Draft::new(1).record("text", Body::Json("1 ".into())).batch()),
         ("a line break", Draft::new(1).record("text", Body::Json("[1,\n2]".into())).batch()),
     ];
     for (what, batch) in bad {

@@ -96,7 +96,7 @@ fn places(log: &[Record], batch: BatchId) -> Vec<u64> {
 }
 
 pub(in super::super) async fn one_session_of_one_id(bench: &Bench) -> Verdict {
-    for round in 0..8 {
+    for round in 0..32 {
         let key = key(&format!("s{round}"))?;
         let written = key.clone();
         let outcomes = together(bench, move |number, storage| {
