@@ -4,6 +4,7 @@
 mod environment;
 mod error;
 mod id;
+pub mod interop;
 mod json;
 pub mod migration;
 pub mod model;
