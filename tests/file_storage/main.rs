@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod faulty;
 mod layout;
+mod memory_disk;
 mod planted;
 mod power;
 mod processes;

@@ -250,7 +250,7 @@ fn lists_and_owners_show_what_another_storage_wrote() {
     for id in ["a", "B", "ü"] {
         add(&other, &key(id), 1, 0, 1).unwrap();
         let page = wait(storage.list(&owner, &ListQuery::new(), None)).unwrap();
-        assert!(page.items.iter().any(|session| session.id() == &id));
+        assert!(page.items.iter().any(|session| *session.id() == *id));
     }
     assert_eq!(wait(storage.count(&owner, &ListQuery::new())).unwrap(), 3);
     assert_eq!(wait(storage.owners(None)).unwrap().items, [owner]);

@@ -137,20 +137,22 @@ impl Engine {
         if deleted.is_some_and(|deleted| log.tail.head.incarnation <= deleted) {
             return Ok(Some(log));
         }
+        let path = self.layout.log(key);
+        if !log.named {
+            // Whoever put the file there may not have come to make its name durable.
+            self.disk.ensure_dir(parent(&path))?;
+            self.disk.sync_dir(parent(&path))?;
+        }
         // Whoever did not write the log's end looks whether it is on the disk.
-        let log = match log.trusted {
-            true => log,
-            false if self.disk.metadata(&self.suspect(key))?.is_some() => {
-                return self.rewrite_suspect(key, &log).map(Some);
-            }
-            false => Log { trusted: true, ..log },
-        };
+        if !log.trusted && self.disk.metadata(&self.suspect(key))?.is_some() {
+            return self.rewrite_suspect(key, &log).map(Some);
+        }
+        let log = Log { named: true, trusted: true, ..log };
         self.remember(key, &log);
         if log.len == log.tail.end {
             return Ok(Some(log));
         }
         self.keep(key, &*log.file, log.tail.end, log.len, "torn")?;
-        let path = self.layout.log(key);
         log.file.set_len(log.tail.end).map_err(self.disk.failed("cut", &path))?;
         let log = Log { len: log.tail.end, ..log };
         self.remember(key, &log);
@@ -307,8 +309,15 @@ impl Engine {
         let file = opened.ok_or_else(|| session_not_found(key))?;
         let found = file.metadata().map_err(self.disk.failed("look at", &path))?;
         let positions: Arc<Positions> = Arc::default();
-        let log =
-            Log { file, identity: found.identity, len: found.len, tail, positions, trusted: true };
+        let log = Log {
+            file,
+            identity: found.identity,
+            len: found.len,
+            tail,
+            positions,
+            named: true,
+            trusted: true,
+        };
         self.remember(key, &log);
         Ok(log)
     }

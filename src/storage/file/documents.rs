@@ -99,7 +99,9 @@ impl Engine {
         let _held = self.lock_document(scope, name)?;
         self.check_version(scope, name, expected, now)?;
         let path = self.layout.document(scope, name);
-        if self.disk.remove(&path)? {
+        self.disk.remove(&path)?;
+        // Also where nothing was there: whoever removed it may not have made that durable.
+        if self.disk.metadata(parent(&path))?.is_some() {
             self.disk.sync_dir(parent(&path))?;
         }
         Ok(())
