@@ -1,0 +1,12 @@
+//! JSON that is kept as it was written: raw values, numbers of any length, unknown fields.
+
+mod number;
+mod object;
+mod raw;
+mod scan;
+
+pub use self::number::Number;
+pub use self::object::{Extra, JsonMap};
+pub(crate) use self::object::{Object, is_default, json_object};
+pub use self::raw::RawJson;
+pub(crate) use self::scan::numbers_are_exact;

@@ -1,0 +1,265 @@
+//! Objects whose unknown fields are kept, and whose known ones are never defaulted when they do
+//! not parse.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::RawJson;
+
+/// The fields of an object that this version of the crate does not know, in their order, kept
+/// token for token.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Extra(Vec<(Box<str>, RawJson)>);
+
+impl Extra {
+    /// No fields.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The fields' names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawJson)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    /// A field's value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&RawJson> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Takes a field out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<RawJson> {
+        let at = self.0.iter().position(|(known, _)| **known == *name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Sets a field, or removes it. A new one goes to the end.
+    pub fn set(&mut self, name: &str, value: Option<RawJson>) {
+        let place = self.0.iter().position(|(known, _)| **known == *name);
+        match (place, value) {
+            (Some(at), Some(value)) => self.0[at].1 = value,
+            (Some(at), None) => {
+                self.0.remove(at);
+            }
+            (None, Some(value)) => self.0.push((name.into(), value)),
+            (None, None) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// An object's fields, to be taken out one by one.
+#[derive(Debug)]
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// Takes a field's raw value; `null` counts as absent.
+    pub(crate) fn take_raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        let at = self.0.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.0.remove(at);
+        (value.get() != "null").then_some(value)
+    }
+
+    /// Takes an optional field.
+    pub(crate) fn take<T: Deserialize<'a>, E: serde::de::Error>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, E> {
+        self.take_raw(name)
+            .map(|raw| serde_json::from_str(raw.get()))
+            .transpose()
+            .map_err(|e| E::custom(format_args!("field `{name}`: {e}")))
+    }
+
+    /// Takes a field that must be there.
+    pub(crate) fn require<T: Deserialize<'a>, E: serde::de::Error>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<T, E> {
+        self.take(name)?.ok_or_else(|| E::missing_field(name))
+    }
+
+    /// Takes a field that has a default when it is absent.
+    pub(crate) fn take_or_default<T: Deserialize<'a> + Default, E: serde::de::Error>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<T, E> {
+        Ok(self.take(name)?.unwrap_or_default())
+    }
+
+    /// The fields that nobody took.
+    pub(crate) fn rest<E: serde::de::Error>(self) -> Result<Extra, E> {
+        let keep = |(name, raw): (Cow<'_, str>, &RawValue)| {
+            RawJson::from_raw(raw).map(|value| (name.into(), value)).map_err(E::custom)
+        };
+        self.0.into_iter().map(keep).collect::<Result<_, E>>().map(Extra)
+    }
+
+    /// The fields that nobody took, borrowed.
+    pub(crate) fn into_fields(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push((name, map.next_value()?));
+                }
+                match duplicate(&fields) {
+                    Some(name) => Err(A::Error::custom(format_args!("duplicate field `{name}`"))),
+                    None => Ok(Object(fields)),
+                }
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A name that occurs twice.
+fn duplicate<'a>(fields: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
+    /// Up to here comparing all pairs is faster than sorting.
+    const FEW: usize = 24;
+    if fields.len() <= FEW {
+        let twice = |(at, (name, _)): (usize, &'a (Cow<'_, str>, &RawValue))| {
+            fields[..at].iter().any(|(known, _)| known == name).then_some(&**name)
+        };
+        return fields.iter().enumerate().find_map(twice);
+    }
+    let mut names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// A field's name, borrowed unless it holds an escape.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+        Borrowed::deserialize(deserializer).map(|name| Self(name.0))
+    }
+}
+
+/// Named JSON values in the order of their names. Reading a name twice is an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JsonMap(BTreeMap<String, RawJson>);
+
+impl Deref for JsonMap {
+    type Target = BTreeMap<String, RawJson>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for JsonMap {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Serialize for JsonMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = Object::deserialize(deserializer)?.into_fields();
+        let keep = |(name, raw): (Cow<'_, str>, &RawValue)| {
+            let value = RawJson::from_raw(raw).map_err(D::Error::custom)?;
+            Ok((name.into_owned(), value))
+        };
+        fields.into_iter().map(keep).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Writes `Serialize` and `Deserialize` for a struct with an `extra: Extra` field.
+///
+/// Each field is `required`, `optional` (an `Option`), `default` (left out when it is at its
+/// default) or `apart` (neither written nor read here: its serializer puts it beside the others and
+/// finds it among the unknown ones). Fields are written in this order, then the unknown ones.
+macro_rules! json_object {
+    ($type:ident { $($mode:ident $field:ident),* $(,)? }) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap as _;
+                let mut map = serializer.serialize_map(None)?;
+                $($crate::json::json_object!(@write $mode, self, map, $field);)*
+                for (name, value) in self.extra.iter() {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[allow(unused_mut, reason = "a struct without known fields takes none")]
+                let mut object = $crate::json::Object::deserialize(deserializer)?;
+                Ok(Self {
+                    $($field: $crate::json::json_object!(@read $mode, object, $field),)*
+                    extra: object.rest()?,
+                })
+            }
+        }
+    };
+    (@write required, $self:ident, $map:ident, $field:ident) => {
+        $map.serialize_entry(stringify!($field), &$self.$field)?;
+    };
+    (@write optional, $self:ident, $map:ident, $field:ident) => {
+        if let Some(value) = &$self.$field {
+            $map.serialize_entry(stringify!($field), value)?;
+        }
+    };
+    (@write default, $self:ident, $map:ident, $field:ident) => {
+        if !$crate::json::is_default(&$self.$field) {
+            $map.serialize_entry(stringify!($field), &$self.$field)?;
+        }
+    };
+    (@write apart, $self:ident, $map:ident, $field:ident) => {};
+    (@read apart, $object:ident, $field:ident) => { Default::default() };
+    (@read required, $object:ident, $field:ident) => { $object.require(stringify!($field))? };
+    (@read optional, $object:ident, $field:ident) => { $object.take(stringify!($field))? };
+    (@read default, $object:ident, $field:ident) => { $object.take_or_default(stringify!($field))? };
+}
+
+pub(crate) use json_object;
