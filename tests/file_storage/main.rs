@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail its test")]
 
 mod common;
+mod conformance;
 mod cost;
 mod damage;
 mod faults;
