@@ -22,9 +22,7 @@ fn main() -> Result<()> {
 
     // A worker of a runtime may wait as well: the store's own threads do the work.
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(async {
-        chat.record("And now?", [Markdown::new("It ends.")]).map(|_| ())
-    })?;
+    runtime.block_on(async { chat.record("And now?", [Markdown::new("It ends.")]).map(|_| ()) })?;
 
     let chat = store.local().open(chat.id())?;
     for turn in chat.model().turns() {

@@ -35,7 +35,8 @@ impl ChatResponseSerializer for Accountable {
             response: &'a RawValue,
         }
         let wrapper: Wrapper<'_> = serde_json::from_str(json.get()).map_err(|e| {
-            chatkeep::Error::new(chatkeep::ErrorKind::Invalid, "the wrapper is missing").caused_by(e)
+            chatkeep::Error::new(chatkeep::ErrorKind::Invalid, "the wrapper is missing")
+                .caused_by(e)
         })?;
         JsonChatResponseSerializer.read(wrapper.response, context)
     }

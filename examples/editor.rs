@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use chatkeep::model::{Draft, Workspace};
-use chatkeep::{ChatStore, Change, ListQuery, NewSession, ResponseState, Result, WorkspaceId};
+use chatkeep::{Change, ChatStore, ListQuery, NewSession, ResponseState, Result, WorkspaceId};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -30,9 +30,8 @@ fn workspace(id: &str) -> Result<Workspace> {
 async fn first_window(folder: &Path) -> Result<()> {
     let store = ChatStore::open(folder).await?;
     let me = store.local();
-    let parser = me
-        .create(NewSession::titled("Why it loops").workspace(workspace("parser")?))
-        .await?;
+    let parser =
+        me.create(NewSession::titled("Why it loops").workspace(workspace("parser")?)).await?;
     me.create(NewSession::titled("Fonts").workspace(workspace("website")?)).await?;
     parser.set_draft(Some(Draft::from("What if the input is empt"))).await?;
     let mut changes = parser.subscribe();

@@ -60,9 +60,11 @@ mod new {
         }
 
         fn migrations() -> Migrations {
-            Migrations::new()
-                .step("1.0.0", "2.0.0", name_becomes_title)
-                .step("2.0.0", "3.0.0", points_become_series)
+            Migrations::new().step("1.0.0", "2.0.0", name_becomes_title).step(
+                "2.0.0",
+                "3.0.0",
+                points_become_series,
+            )
         }
     }
 

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use chatkeep::interop::{self, ReadOptions};
+use chatkeep::interop::{self, ImportReport, Outcome, ReadOptions};
 use chatkeep::model::{Attachment, MessagePart};
 use chatkeep::part::{Code, Markdown, ToolCall};
 use chatkeep::{
@@ -56,7 +56,7 @@ async fn run() -> Result<()> {
     heading(&format!("1. Importing {}", path.display()));
     let options = ReadOptions::new(OwnerId::local(), SystemClock.now(), &RandomIds);
     let imported = interop::read_file(&path, &options.parts(parts.clone()))?;
-    println!("{}", imported.report);
+    print_report(&imported.report);
     let store =
         ChatStore::builder(FileStorage::open(&folder).await?).parts(parts.clone()).build().await?;
     let chat = store.local().import(&imported.model).await?;
@@ -68,15 +68,19 @@ async fn run() -> Result<()> {
     {
         answer.append_text(word).await?;
     }
-    let milliseconds = vec![12, 11, 12];
-    answer.push(Timing { step: "parse".to_owned(), milliseconds }).await?;
+    answer.push(timing([12, 11, 12])).await?;
     answer.complete().await?;
     println!("added turn {} of session {id}", answer.turn());
-    drop((answer, chat, store));
+    // The request is edited: a branch beside the first one, which stays.
+    let mut edited = chat.edit(answer.turn(), "How long does each step take in release?").await?;
+    edited.append_text("Three times as fast:").await?;
+    edited.push(timing([4, 4, 4])).await?;
+    edited.complete().await?;
+    println!("and turn {} beside it", edited.turn());
+    drop((answer, edited, chat, store));
 
     heading("3. Opening the store again");
-    let store =
-        ChatStore::builder(FileStorage::open(&folder).await?).parts(parts).build().await?;
+    let store = ChatStore::builder(FileStorage::open(&folder).await?).parts(parts).build().await?;
     let chat = store.local().open(&id).await?;
     while chat.load_earlier(100).await? > 0 {}
     print_chat(&chat.model());
@@ -103,6 +107,24 @@ async fn run() -> Result<()> {
     store.flush().await?;
     println!("\nThe files are in {}", folder.display());
     Ok(())
+}
+
+fn timing(milliseconds: [u32; 3]) -> Timing {
+    Timing { step: "parse".to_owned(), milliseconds: milliseconds.to_vec() }
+}
+
+/// How much became what; in full where it is not simply in its place.
+fn print_report(report: &ImportReport) {
+    println!("{}, {} turns, {} parts", report.format(), report.turns(), report.parts());
+    let outcomes =
+        [Outcome::Mapped, Outcome::Kept, Outcome::Assumed, Outcome::Repaired, Outcome::Dropped];
+    let counts: Vec<_> = outcomes.map(|what| format!("{what} {}", report.count(what))).into();
+    println!("{}", counts.join(", "));
+    for finding in report.findings() {
+        if !matches!(finding.outcome, Outcome::Mapped | Outcome::Kept) {
+            println!("  {} {}: {}", finding.outcome, finding.first, printable(&finding.detail));
+        }
+    }
 }
 
 /// A new folder for each run, so that the same file can be imported again.
@@ -187,8 +209,7 @@ fn print_lines(indent: &str, mark: &str, text: &str) {
 
 /// What others wrote must not steer this terminal.
 fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }

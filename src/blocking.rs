@@ -31,8 +31,8 @@ use crate::json::RawJson;
 use crate::model::{ChatModel, ChatResponse, Draft, Feedback, ResponseError, SessionChange, Usage};
 use crate::part::ResponsePart;
 use crate::storage::{
-    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery, TextHits,
-    TextQuery, Totals,
+    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery,
+    TextHits, TextQuery, Totals,
 };
 use crate::store::{
     self, Budget, Change, ChatStoreBuilder, Context, IntoPart, ListChange, NewRequest, NewSession,

@@ -79,6 +79,11 @@ impl DataRegistry {
         Ok(self)
     }
 
+    /// Checks that an id is registered as a type.
+    pub(crate) fn check<T: 'static>(&self, id: &str) -> Result<()> {
+        self.kind::<T>(id).map(|_| ())
+    }
+
     fn kind<T: 'static>(&self, id: &str) -> Result<&Kind> {
         let kind = self.kinds.get(id).ok_or_else(|| {
             Error::unsupported("no data of this id is registered").with("data", id)
