@@ -57,8 +57,14 @@ pub(super) fn order(
         return number(parents, requests.len().checked_sub(1));
     };
     let mut walk = Walk { places, parents: vec![None; requests.len()], reader, place: &place };
-    let active = walk.run(hierarchy);
+    let shown = walk.run(hierarchy);
     let Walk { places, mut parents, reader, .. } = walk;
+    let reached = parents.iter().rposition(Option::is_some);
+    let active = shown.or(reached).or(requests.len().checked_sub(1));
+    if active != shown {
+        let detail = "it shows no request; the last one that it reaches is shown";
+        reader.note(Outcome::Repaired, &place, detail);
+    }
     for index in 0..requests.len() {
         if parents[index].is_some() {
             continue;
@@ -72,7 +78,6 @@ pub(super) fn order(
         reader.note(Outcome::Repaired, &array.item(index), detail);
         parents[index] = Some(twin.and_then(|twin| parents[twin]).flatten());
     }
-    let active = active.or(requests.len().checked_sub(1));
     number(parents, active)
 }
 

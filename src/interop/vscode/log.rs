@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::json::RawJson;
 use crate::model::DataEntry;
 
-/// How many fields an object may have to which operations add more. A look-up is linear.
+/// How many fields an object may have that operations look into: each look-up is linear, and a log
+/// may hold millions of them.
 const MOST_FIELDS: usize = 4096;
 
 /// A log that has been read to its end.
@@ -141,6 +142,7 @@ fn find<'a>(root: &'a mut Node, keys: &[Key]) -> Result<&'a mut Node> {
     keys.iter().try_fold(root, |node, key| {
         let found = match (node, key) {
             (Node::Object(fields), Key::Field(name)) => {
+                check_width(fields, 0)?;
                 fields.iter_mut().find(|(known, _)| known == name).map(|(_, value)| value)
             }
             (Node::Array(items), Key::Item(index)) => items.get_mut(*index),
@@ -158,7 +160,10 @@ fn set(root: &mut Node, keys: &[Key], value: Option<Node>) -> Result<()> {
         return Ok(());
     };
     match (find(root, parents)?, key, value) {
-        (Node::Object(fields), Key::Field(name), None) => fields.retain(|(known, _)| known != name),
+        (Node::Object(fields), Key::Field(name), None) => {
+            check_width(fields, 0)?;
+            fields.retain(|(known, _)| known != name);
+        }
         (Node::Object(fields), Key::Field(name), Some(value)) => put(fields, name, value)?,
         (Node::Array(items), Key::Item(index), value) if *index <= items.len() => {
             let value = value.unwrap_or_else(|| Node::Scalar("null".into()));
@@ -176,15 +181,22 @@ fn set(root: &mut Node, keys: &[Key], value: Option<Node>) -> Result<()> {
 }
 
 fn put(fields: &mut Vec<(String, Node)>, name: &str, value: Node) -> Result<()> {
-    if let Some((_, known)) = fields.iter_mut().find(|(known, _)| known == name) {
-        *known = value;
-    } else if fields.len() < MOST_FIELDS {
-        fields.push((name.to_owned(), value));
-    } else {
-        let message = format!("an object would have more than {MOST_FIELDS} fields");
-        return Err(Error::limit_exceeded(message));
+    check_width(fields, 0)?;
+    match fields.iter_mut().find(|(known, _)| known == name) {
+        Some((_, known)) => *known = value,
+        None => {
+            check_width(fields, 1)?;
+            fields.push((name.to_owned(), value));
+        }
     }
     Ok(())
+}
+
+fn check_width(fields: &[(String, Node)], added: usize) -> Result<()> {
+    if fields.len() + added <= MOST_FIELDS {
+        return Ok(());
+    }
+    Err(Error::limit_exceeded(format!("an object has more than {MOST_FIELDS} fields")))
 }
 
 /// Cuts an array if a length is given, then adds to its end. One that is missing is made.
@@ -221,6 +233,7 @@ fn delete(root: &mut Node, keys: &[Key]) -> Result<()> {
     let Node::Object(fields) = find(root, parents)? else {
         return Err(Error::invalid("the path leads nowhere"));
     };
+    check_width(fields, 0)?;
     fields.retain(|(known, _)| known != name);
     Ok(())
 }
