@@ -290,7 +290,7 @@ impl Fields {
         for name in &self.taken {
             reader.note(Outcome::Mapped, &path.field(name), "");
         }
-        let Node::Object(left) = &self.left else { return Ok(None) };
+        let left = self.left.as_object().unwrap_or_default();
         for (name, _) in left {
             reader.note(Outcome::Kept, &path.field(name), kept_in);
         }

@@ -65,7 +65,7 @@ fn are_kept(document: &Node, range: std::ops::Range<usize>, quote: &str) -> bool
 
 /// Tries all leaves, several at once where that is not refused; returns how many are.
 fn refused(document: &Node, quote: &str) -> usize {
-    const AT_ONCE: usize = 8;
+    const AT_ONCE: usize = 12;
     let count = leaves(document);
     let mut refused = 0;
     for start in (0..count).step_by(AT_ONCE) {

@@ -78,32 +78,36 @@ fn apply(
     let mut fields = Fields::of(operation, &Path::ROOT)?;
     let kind = fields.number(&["kind"]);
     let keys = fields.take("k").map(keys).transpose()?;
-    let value = fields.take("v");
-    let cut = fields.take("i");
-    if let Node::Object(left) = fields.node()
-        && !left.is_empty()
-    {
+    let (value, cut) = (fields.take("v"), fields.take("i"));
+    if fields.node().as_object().is_some_and(|left| !left.is_empty()) {
         reader.report.note_line(Outcome::Dropped, line, "fields that no operation has");
     }
     if kind == Some(0) {
-        let document = value.ok_or_else(|| Error::invalid("the snapshot holds nothing"))?;
-        *state = Some(document);
+        *state = Some(value.ok_or_else(|| Error::invalid("the snapshot holds nothing"))?);
         return Ok(());
     }
     let root = state.as_mut().ok_or_else(|| Error::invalid("no snapshot comes before it"))?;
     let keys = keys.ok_or_else(|| Error::invalid("the operation names no path"))?;
-    if let Some(value) = &value
-        && keys.len() + 1 + value.depth() > MAX_DEPTH
-    {
+    change(root, kind, &keys, value, cut).map_err(|error| error.with("path", shown(&keys)))
+}
+
+fn change(
+    root: &mut Node,
+    kind: Option<u64>,
+    keys: &[Key],
+    value: Option<Node>,
+    cut: Option<Node>,
+) -> Result<()> {
+    let depth = keys.len() + 1 + value.as_ref().map_or(0, Node::depth);
+    if depth > MAX_DEPTH {
         return Err(Error::limit_exceeded(format!("JSON is nested more than {MAX_DEPTH} deep")));
     }
     match kind {
-        Some(1) => set(root, &keys, value),
-        Some(2) => push(root, &keys, cut, value),
-        Some(3) => delete(root, &keys),
+        Some(1) => set(root, keys, value),
+        Some(2) => push(root, keys, cut, value),
+        Some(3) => delete(root, keys),
         _ => Err(Error::invalid("the operation is of no known kind")),
     }
-    .map_err(|error| error.with("path", shown(&keys)))
 }
 
 #[derive(Debug)]
