@@ -181,6 +181,14 @@ shorthands! {
     unavailable => Unavailable,
 }
 
+/// Two errors are equal if they say the same; their causes are not compared.
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |error: &Self| (error.0.kind, error.0.message.clone(), error.0.context.clone());
+        said(self) == said(other)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.kind, self.0.message)?;

@@ -12,6 +12,10 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{RawJson, numbers_are_exact};
 
+mod format;
+
+pub use self::format::Migrator;
+
 /// Turns data of one version into data of a later one.
 pub type StepFn = fn(Value) -> Result<Value>;
 

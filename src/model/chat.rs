@@ -9,6 +9,7 @@ use super::response::ChatResponse;
 use super::session::SessionMeta;
 use super::state::ResponseState;
 use crate::id::{SessionId, TurnId};
+use crate::json::Extra;
 
 /// A request and its response.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,7 @@ pub struct Turn {
     pub(crate) parent: Option<TurnId>,
     pub(crate) request: Arc<ChatRequest>,
     pub(crate) response: Arc<ChatResponse>,
+    pub(crate) extra: Extra,
 }
 
 impl Turn {
@@ -28,7 +30,7 @@ impl Turn {
         request: ChatRequest,
         response: ChatResponse,
     ) -> Self {
-        Self { id, parent, request: request.into(), response: response.into() }
+        Self { id, parent, request: request.into(), response: response.into(), extra: Extra::new() }
     }
 
     /// The turn's number.
@@ -71,6 +73,8 @@ pub struct ChatModel {
     pub(crate) active: Option<TurnId>,
     /// The children of those loaded turns that have not exactly the next one; 0 for "no parent".
     pub(crate) branches: OrdMap<u64, Vector<u64>>,
+    /// Fields beside the session's of a newer version, kept.
+    pub(crate) extra: Extra,
 }
 
 impl ChatModel {
@@ -83,6 +87,7 @@ impl ChatModel {
             first: 1,
             active: None,
             branches: OrdMap::new(),
+            extra: Extra::new(),
         }
     }
 

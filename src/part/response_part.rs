@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use semver::Version;
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Part;
@@ -183,6 +183,11 @@ impl ResponsePart {
         }
     }
 
+    /// Whether its envelope names a blob, loaded or not.
+    pub(crate) fn names_blob(&self) -> bool {
+        matches!(&self.0.data, Data::Stored { blob: Some(_), .. })
+    }
+
     /// The JSON of the part's data; none where it lies in a blob.
     ///
     /// # Errors
@@ -255,6 +260,24 @@ impl ResponsePart {
                 extra: self.0.extra.clone(),
             })),
             _ => self.clone(),
+        }
+    }
+
+    /// The same part in memory of its own, so that text can be added in place.
+    pub(crate) fn unshared(&self) -> Self {
+        match &self.0.data {
+            Data::Typed(part) => match builtin::clone_text(&**part) {
+                Some(copy) => Self(Arc::new(Inner {
+                    kind: self.0.kind.clone(),
+                    version: self.0.version.clone(),
+                    fallback: self.0.fallback.clone(),
+                    data: Data::Typed(copy),
+                    envelope: self.0.envelope.clone(),
+                    extra: self.0.extra.clone(),
+                })),
+                None => self.clone(),
+            },
+            Data::Stored { .. } => self.clone(),
         }
     }
 

@@ -45,7 +45,8 @@ pub struct Batch {
     /// The records, their revisions dense from the expected one on, each with this batch's id. At
     /// least one.
     pub records: Vec<Record>,
-    /// The head's fields after this batch; none if it does not change them.
+    /// The head's fields after this batch; none if it does not change them. A session's first
+    /// batch has them.
     pub head: Option<HeadFields>,
     /// The epoch under which response records are written. The append is
     /// [`Fenced`](crate::ErrorKind::Fenced) if the head's epoch is higher.
@@ -63,7 +64,8 @@ pub struct Batch {
 pub struct Appended {
     /// Where the session stands now.
     pub head: Head,
-    /// How safe the batch, and all before it, is. At least what was asked for.
+    /// How safe the batch, and all before it, is. At least what was asked for, or the best that
+    /// the engine can do.
     pub durability: Durability,
 }
 
@@ -73,7 +75,8 @@ pub enum ReadRange {
     /// Everything after a revision, to catch up; a page ends after some megabytes.
     ///
     /// If records after that revision have been compacted away the page starts from the
-    /// beginning of what is left and says so ([`LogPage::restarted`]).
+    /// beginning of what is left and says so ([`LogPage::restarted`]). Such a page reaches at
+    /// least to the base, however large it is: below it nobody can read on.
     After(Revision),
     /// From the start of the `turns`th newest turn to the end, and further back to the newest
     /// checkpoint or the log's beginning if none lies within.
@@ -99,7 +102,8 @@ pub struct LogPage {
     pub records: Vec<Record>,
     /// Whether there are records before the first of these.
     pub earlier: bool,
-    /// Whether there are records after the last of these.
+    /// Whether there are records after the last of these. A page after a revision that has later
+    /// ones holds at least one record.
     pub later: bool,
     /// The reader's revision lies below the base: `records` start anew, they do not follow it.
     pub restarted: bool,

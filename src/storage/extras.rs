@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::id::{OwnerId, TurnId};
 
 /// Words to find in an owner's turns, as the façade parsed them.
+///
+/// With a role or a kind only such passages are looked at, for what must and for what must not be
+/// there; a turn without any is not found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextQuery {

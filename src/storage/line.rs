@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::id::TurnId;
 
 /// The checksum of a line: CRC-32 (ISO-HDLC) over the checksum before it and the line itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Checksum(u32);
 
 impl Checksum {
@@ -31,6 +32,11 @@ impl Checksum {
         hasher.update(format!("{:08x}", self.0).as_bytes());
         hasher.update(line);
         Self(hasher.finalize())
+    }
+
+    /// The checksum that a line should end in, whatever it does end in.
+    pub(crate) fn of_line(before: Self, line: &[u8]) -> Self {
+        before.after(&line[..line.len().saturating_sub(SUM_BYTES)])
     }
 
     /// Reads the checksum that a line ends in, without looking at the rest of it.
@@ -63,6 +69,10 @@ pub(crate) struct LineHead {
     pub(crate) incarnation: Incarnation,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) base: Revision,
+    /// The log's revision where compaction dropped the records that bore it; zero where the line's
+    /// own revision is the log's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) through: Revision,
     #[serde(flatten)]
     pub(crate) fields: HeadFields,
 }
@@ -81,7 +91,12 @@ fn is_zero(revision: &Revision) -> bool {
 
 impl LineHead {
     pub(crate) fn of(head: &Head) -> Self {
-        Self { incarnation: head.incarnation, base: head.base, fields: head.fields.clone() }
+        Self {
+            incarnation: head.incarnation,
+            base: head.base,
+            through: Revision::ZERO,
+            fields: head.fields.clone(),
+        }
     }
 
     pub(crate) fn into_head(self, revision: Revision, token: VersionToken) -> Head {
@@ -108,12 +123,17 @@ struct Parsed<'a> {
     #[serde(default)]
     more: u64,
     head: Option<LineHead>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     body: Option<&'a RawValue>,
     #[serde(borrow)]
     base64: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "sum")]
     _sum: Cow<'a, str>,
+}
+
+/// A body that is `null` is a body, and not the absence of one.
+fn even_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// Adds a record to `out` as one line with its line break, and returns the line's checksum.
@@ -125,6 +145,7 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) -> Result<Checksum> {
     check_kind(&record.kind)?;
+    check_body(&record.body)?;
     let start = out.len();
     let mut text = String::with_capacity(160);
     // Writing to a `String` cannot fail.
@@ -144,10 +165,6 @@ pub(crate) fn encode(
     }
     match &record.body {
         Body::Json(json) => {
-            if json.contains(&b'\n') {
-                out.truncate(start);
-                return Err(Error::invalid("a record's body contains a line break"));
-            }
             out.extend_from_slice(b",\"body\":");
             out.extend_from_slice(json);
         }
@@ -163,10 +180,25 @@ pub(crate) fn encode(
     Ok(sum)
 }
 
-fn check_kind(kind: &str) -> Result<()> {
+pub(crate) fn check_kind(kind: &str) -> Result<()> {
     let fits = |b| matches!(b, b'a'..=b'z' | b'.' | b'_');
     if kind.is_empty() || kind.len() > 32 || !kind.bytes().all(fits) {
         return Err(Error::invalid(format!("{kind:?} is not a kind of record")));
+    }
+    Ok(())
+}
+
+/// Checks that a body is what it says: anything but one JSON value would make its line unreadable,
+/// or change what else the line says.
+pub(crate) fn check_body(body: &Body) -> Result<()> {
+    let Body::Json(json) = body else { return Ok(()) };
+    if json.contains(&b'\n') {
+        return Err(Error::invalid("a record's body contains a line break"));
+    }
+    let value: &RawValue = serde_json::from_slice(json)
+        .map_err(|e| Error::invalid("a record's body is not one JSON value").caused_by(e))?;
+    if value.get().len() != json.len() {
+        return Err(Error::invalid("a record's body has white space around it"));
     }
     Ok(())
 }
@@ -239,12 +271,13 @@ mod tests {
         let head = LineHead {
             incarnation: Incarnation::new(2),
             base: Revision::ZERO,
+            through: Revision::ZERO,
             fields: HeadFields::new(Timestamp::from_millisecond(0).unwrap()),
         };
         let record = record(Body::Json(Bytes::from_static(br#"{"part":0,"text":"hi"}"#)));
         let mut out = Vec::new();
         let sum = encode(&record, 1, Some(&head), Checksum::START, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out.clone()).unwrap().trim_end(), @"");
+        insta::assert_snapshot!(String::from_utf8(out.clone()).unwrap().trim_end(), @r#"{"rev":7,"turn":2,"kind":"text","at":"2026-01-01T00:00:00.000Z","batch":"0000000000000abc","more":1,"head":{"incarnation":2,"created":"1970-01-01T00:00:00Z","active":"1970-01-01T00:00:00Z"},"body":{"part":0,"text":"hi"},"sum":"7c390ddc"}"#);
         out.pop();
         let (line, read) = decode(&out.into(), Some(Checksum::START)).unwrap();
         assert_eq!(line, Line { record, more: 1, head: Some(head) });
@@ -276,11 +309,22 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_cannot_get_into_a_line() {
-        let record = record(Body::Json(Bytes::from_static(b"{\n}")));
+    fn a_null_body_reads_back() {
+        let record = record(Body::Json(Bytes::from_static(b"null")));
         let mut out = Vec::new();
-        let error = encode(&record, 0, None, Checksum::START, &mut out).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
-        assert!(out.is_empty());
+        encode(&record, 0, None, Checksum::START, &mut out).unwrap();
+        out.pop();
+        assert_eq!(decode(&out.into(), Some(Checksum::START)).unwrap().0.record, record);
+    }
+
+    #[test]
+    fn what_is_not_one_json_value_cannot_get_into_a_line() {
+        for body in ["{\n}", "", "{", "1 2", "1,\"sum\":\"00000000\"", " 1", "1\t"] {
+            let record = record(Body::Json(Bytes::from_static(body.as_bytes())));
+            let mut out = Vec::new();
+            let error = encode(&record, 0, None, Checksum::START, &mut out).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{body:?}");
+            assert!(out.is_empty());
+        }
     }
 }

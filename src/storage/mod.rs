@@ -23,12 +23,14 @@ mod ext;
 mod extras;
 pub mod file;
 mod head;
+mod hints;
 pub mod key_value;
 mod line;
 mod listing;
 pub mod memory;
 mod query;
 mod record;
+mod rules;
 
 pub use self::batch::{
     Appended, Batch, Damage, Durability, Expected, LogPage, Passage, PassageRole, ReadRange,
@@ -36,6 +38,7 @@ pub use self::batch::{
 };
 pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, PurgeReceipt};
 pub use self::ext::StorageExt;
+pub(crate) use self::ext::session_not_found;
 pub use self::extras::{
     Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery,
     Term, TextHit, TextHits, TextQuery, Totals,
@@ -45,6 +48,7 @@ pub use self::head::{
     Head, HeadFields, Incarnation, Running, SessionHead, SessionKey, VersionToken, WriterId,
 };
 pub use self::key_value::{KeyValue, KeyValueStorage};
+pub(crate) use self::listing::fits;
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};
@@ -133,8 +137,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As above; `Invalid` for a batch that is empty or whose revisions are not dense,
-    /// `LimitExceeded` for a body over the capabilities' limit.
+    /// As above; `Invalid` for a batch that is empty, whose revisions are not dense or which begins
+    /// a session without a head, `LimitExceeded` for a body over the capabilities' limit; these
+    /// come before all others.
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended>;
 
     /// Where a session stands; `None` if there is none.
@@ -152,7 +157,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Conflict` if the session is not in `guard`'s incarnation, base and revision any more.
+    /// `Conflict` if the session is not in `guard`'s incarnation, base and revision any more,
+    /// `Invalid` if `through` is not between base and revision or the records are not in order up
+    /// to it.
     async fn compact(
         &self,
         key: &SessionKey,
@@ -168,7 +175,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// `Invalid` if the content has another hash, `NotFound` if there is no such session.
     async fn put_blob(&self, key: &SessionKey, id: &BlobId, content: Bytes) -> Result<()>;
 
-    /// A session's blob; `None` if there is none.
+    /// A session's blob; `None` if there is none, or no such session.
     ///
     /// # Errors
     ///

@@ -97,7 +97,8 @@ impl FromStr for BatchId {
 /// What a record says. Storage moves it and never looks inside.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Body {
-    /// One JSON value in UTF-8 without line breaks.
+    /// One JSON value in UTF-8 without line breaks and without white space around it; appends
+    /// refuse anything else.
     Json(Bytes),
     /// Anything else, an encrypted body for instance. Text formats write it as base64.
     Binary(Bytes),

@@ -1,0 +1,385 @@
+//! Adding a batch to a log.
+
+use std::sync::Arc;
+
+use super::disk::{UNFINISHED, parent, with_suffix};
+use super::engine::Engine;
+use super::error::FileError;
+use super::scan::{Backward, FIRST_BLOCK, Item};
+use super::system::OpenHow;
+use super::tail::{Log, Positions, Tail};
+use super::{MAX_RECORD, capabilities};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::ext::session_not_found;
+use crate::storage::line::{self, Checksum, LineHead};
+use crate::storage::{
+    Appended, Batch, Durability, Expected, Head, Incarnation, Revision, SessionKey,
+};
+
+/// Adds bytes to a log that is being written.
+pub(super) type Add<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), FileError>;
+
+/// A batch as bytes, and the tail once they are in the log.
+struct Encoded {
+    bytes: Vec<u8>,
+    tail: Tail,
+}
+
+impl Engine {
+    pub(super) fn append(
+        &self,
+        key: &SessionKey,
+        expected: Expected,
+        batch: &Batch,
+    ) -> Result<Appended> {
+        check(expected, batch)?;
+        let held = self.lock_session(key)?;
+        let appended = self.append_locked(key, expected, batch);
+        drop(held);
+        if appended.is_ok() {
+            self.watchers.notify(key);
+        }
+        appended.map_err(|error| error.with("session", &key.id))
+    }
+
+    fn append_locked(
+        &self,
+        key: &SessionKey,
+        expected: Expected,
+        batch: &Batch,
+    ) -> Result<Appended> {
+        let path = self.layout.log(key);
+        if self.is_poisoned(key) {
+            return Err(FileError::Poisoned { file: self.disk.show(&path) }.into());
+        }
+        let deleted = self.tombstone(key)?;
+        let log = match self.writable(key, deleted)? {
+            Some(log) if deleted.is_some_and(|deleted| log.tail.head.incarnation <= deleted) => {
+                self.finish_purge(key)?;
+                None
+            }
+            log => log,
+        };
+        match (log, expected) {
+            (Some(log), _) if self.has_landed(key, &log, expected, batch)? => {
+                self.settle(key, &log, batch)
+            }
+            (None, Expected::At { .. }) => Err(session_not_found(key)),
+            (None, Expected::New) if deleted.is_some() => {
+                Err(Error::new(ErrorKind::Deleted, "a session of this id was deleted"))
+            }
+            (None, Expected::New | Expected::NewIncarnation) => {
+                let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
+                self.create(key, life, batch)
+            }
+            (Some(_), Expected::New | Expected::NewIncarnation) => {
+                Err(Error::already_exists("there is a session of this id"))
+            }
+            (Some(log), Expected::At { incarnation, revision }) => {
+                self.check_place(key, &log, incarnation, revision, batch)?;
+                self.add(key, log, batch)
+            }
+        }
+    }
+
+    fn check_place(
+        &self,
+        key: &SessionKey,
+        log: &Log,
+        incarnation: Incarnation,
+        revision: Revision,
+        batch: &Batch,
+    ) -> Result<()> {
+        let tail = &log.tail;
+        if tail.head.incarnation != incarnation {
+            return Err(session_not_found(key));
+        }
+        let epoch = tail.head.fields.epoch;
+        if batch.epoch.is_some_and(|own| own < epoch) {
+            return Err(
+                Error::fenced("another writer has taken the response over").with("epoch", epoch)
+            );
+        }
+        if tail.revision != revision {
+            return Err(Error::conflict("the session has moved on")
+                .with("expected", revision)
+                .with("actual", tail.revision));
+        }
+        self.check_intact(key, log)
+    }
+
+    /// A damaged log is not written to: what is added could not be told from what is damaged.
+    pub(super) fn check_intact(&self, key: &SessionKey, log: &Log) -> Result<()> {
+        if let Some(offset) = log.tail.damaged {
+            self.report_damage(key, log, offset, "the record is damaged")?;
+        }
+        match self.known_damage(key, log) {
+            None => Ok(()),
+            Some(damage) => Err(FileError::Damaged {
+                file: damage.place,
+                record: damage.record,
+                problem: format!(
+                    "the log is damaged ({}) and can only be read until it is repaired",
+                    damage.problem
+                ),
+            }
+            .into()),
+        }
+    }
+
+    /// The log, without anything unfinished at its end, if the file is there.
+    pub(super) fn writable(
+        &self,
+        key: &SessionKey,
+        deleted: Option<Incarnation>,
+    ) -> Result<Option<Log>> {
+        let Some(log) = self.log(key, deleted)? else { return Ok(None) };
+        if deleted.is_some_and(|deleted| log.tail.head.incarnation <= deleted) {
+            return Ok(Some(log));
+        }
+        // Whoever did not write the log's end looks whether it is on the disk.
+        let log = match log.trusted {
+            true => log,
+            false if self.disk.metadata(&self.suspect(key))?.is_some() => {
+                return self.rewrite_suspect(key, &log).map(Some);
+            }
+            false => Log { trusted: true, ..log },
+        };
+        self.remember(key, &log);
+        if log.len == log.tail.end {
+            return Ok(Some(log));
+        }
+        self.keep(key, &*log.file, log.tail.end, log.len, "torn")?;
+        let path = self.layout.log(key);
+        log.file.set_len(log.tail.end).map_err(self.disk.failed("cut", &path))?;
+        let log = Log { len: log.tail.end, ..log };
+        self.remember(key, &log);
+        Ok(Some(log))
+    }
+
+    /// Whether the batch is in the log already, where it was expected to be.
+    fn has_landed(
+        &self,
+        key: &SessionKey,
+        log: &Log,
+        expected: Expected,
+        batch: &Batch,
+    ) -> Result<bool> {
+        let (life, place) = match expected {
+            Expected::New => (Some(Incarnation::FIRST), Revision::ZERO),
+            Expected::NewIncarnation => (None, Revision::ZERO),
+            Expected::At { incarnation, revision } => (Some(incarnation), revision),
+        };
+        if life.is_some_and(|life| life != log.tail.head.incarnation) || log.tail.revision <= place
+        {
+            return Ok(false);
+        }
+        // Where compaction dropped the first of its records, the batch is known by any other.
+        let compacted = place < log.tail.head.base;
+        let near = log.positions.at_or_after(place.plus(2)).filter(|_| !compacted);
+        let from = near.map_or(log.tail.end, |(_, offset)| offset);
+        let path = self.layout.log(key);
+        let mut lines = Backward::new(&*log.file, from);
+        while let Some(items) = lines.next_items().map_err(self.disk.failed("read", &path))? {
+            for entry in items.iter().rev().filter_map(Item::good) {
+                let record = &entry.line.record;
+                if record.revision <= place {
+                    return Ok(false);
+                }
+                if record.batch == batch.id && (compacted || record.revision == place.next()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes a batch that is there already as safe as it was asked to be.
+    fn settle(&self, key: &SessionKey, log: &Log, batch: &Batch) -> Result<Appended> {
+        self.sync_log(key, log, batch.durability)?;
+        Ok(Appended { head: log.tail.head(), durability: batch.durability })
+    }
+
+    fn sync_log(&self, key: &SessionKey, log: &Log, durability: Durability) -> Result<()> {
+        if durability == Durability::Buffered {
+            return Ok(());
+        }
+        log.file.sync_data().map_err(|source| {
+            self.poison(key);
+            let file = self.disk.show(&self.layout.log(key));
+            FileError::Unknown { operation: "sync", file, source }.into()
+        })
+    }
+
+    /// The first batch: the file appears with all of it, whatever durability is asked for, since
+    /// an empty log could not be told from a damaged one.
+    fn create(&self, key: &SessionKey, life: Incarnation, batch: &Batch) -> Result<Appended> {
+        let Some(fields) = batch.head.clone() else {
+            return Err(Error::invalid("a session's first batch has no head"));
+        };
+        let head =
+            LineHead { incarnation: life, base: Revision::ZERO, through: Revision::ZERO, fields };
+        let start = Tail {
+            end: 0,
+            sum: Checksum::START,
+            revision: Revision::ZERO,
+            head,
+            head_end: 0,
+            damaged: None,
+        };
+        let encoded = encode(&start, batch)?;
+        let log = self.replace_log(key, |add| {
+            add(&encoded.bytes)?;
+            Ok(encoded.tail)
+        })?;
+        Ok(Appended { head: log.tail.head(), durability: Durability::Synced })
+    }
+
+    fn add(&self, key: &SessionKey, log: Log, batch: &Batch) -> Result<Appended> {
+        let encoded = encode(&log.tail, batch)?;
+        self.write_tail(key, &log, &encoded.bytes)?;
+        self.sync_log(key, &log, batch.durability)?;
+        log.positions.note(log.tail.revision.next(), log.tail.end);
+        let log = Log { len: encoded.tail.end, tail: encoded.tail, ..log };
+        self.remember(key, &log);
+        Ok(Appended { head: log.tail.head(), durability: batch.durability })
+    }
+
+    /// One write. If the disk does not take all of it, what it took is cut off again; if it is not
+    /// certain that this is so, nobody writes here any more.
+    fn write_tail(&self, key: &SessionKey, log: &Log, bytes: &[u8]) -> Result<(), FileError> {
+        let file = self.disk.show(&self.layout.log(key));
+        let failed = match log.file.append(bytes) {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(written) => FileError::Short { file: file.clone(), written, bytes: bytes.len() },
+            Err(source) => FileError::Io { operation: "write", file: file.clone(), source },
+        };
+        self.forget(key);
+        // A whole batch is never cut off: a reader may have seen it.
+        let landed = log.file.metadata().map(|now| now.len >= log.len + bytes.len() as u64);
+        let cut = match landed {
+            Ok(false) => log.file.set_len(log.len).and_then(|()| log.file.sync_data()),
+            Ok(true) => Err(std::io::Error::other("the batch is there though the write failed")),
+            Err(error) => Err(error),
+        };
+        cut.map_or_else(
+            |source| {
+                self.poison(key);
+                Err(FileError::Unknown { operation: "write", file, source })
+            },
+            |()| Err(failed),
+        )
+    }
+
+    /// Puts a new log in place, whole and durable. `write` adds to it through the function that it
+    /// is given, and says what its tail is.
+    pub(super) fn replace_log(
+        &self,
+        key: &SessionKey,
+        write: impl FnOnce(Add<'_>) -> Result<Tail>,
+    ) -> Result<Log> {
+        let path = self.layout.log(key);
+        let dir = parent(&path);
+        self.disk.ensure_dir(dir)?;
+        let unfinished = with_suffix(&path, UNFINISHED);
+        let written = self.disk.create(&unfinished).map_err(Error::from).and_then(|file| {
+            let tail = write(&mut |bytes| self.disk.append(&*file, &unfinished, bytes))?;
+            file.sync_data().map_err(self.disk.failed("sync", &path))?;
+            Ok(tail)
+        });
+        let tail = match written {
+            Ok(tail) => tail,
+            Err(error) => {
+                self.disk.discard(&unfinished);
+                return Err(error);
+            }
+        };
+        self.forget(key);
+        if let Err(error) = self.disk.rename(&unfinished, &path) {
+            if self.disk.metadata(&unfinished)?.is_some() {
+                self.disk.discard(&unfinished);
+                return Err(error.into());
+            }
+            return Err(self.unsettled(key, "rename", error));
+        }
+        self.disk.sync_dir(dir).map_err(|error| self.unsettled(key, "sync", error))?;
+        let opened = self.disk.open(&path, OpenHow::Append)?;
+        let file = opened.ok_or_else(|| session_not_found(key))?;
+        let found = file.metadata().map_err(self.disk.failed("look at", &path))?;
+        let positions: Arc<Positions> = Arc::default();
+        let log =
+            Log { file, identity: found.identity, len: found.len, tail, positions, trusted: true };
+        self.remember(key, &log);
+        Ok(log)
+    }
+}
+
+impl Engine {
+    /// A new file may lose its name again; nothing must be added to it until that is settled.
+    fn unsettled(&self, key: &SessionKey, operation: &'static str, error: FileError) -> Error {
+        self.poison(key);
+        let file = self.disk.show(&self.layout.log(key));
+        let source = std::io::Error::other(Error::from(error));
+        FileError::Unknown { operation, file, source }.into()
+    }
+
+    pub(super) fn head(&self, key: &SessionKey) -> Result<Option<Head>> {
+        Ok(self.current(key)?.map(|log| log.tail.head()))
+    }
+}
+
+fn encode(tail: &Tail, batch: &Batch) -> Result<Encoded> {
+    let mut tail = tail.clone();
+    tail.head.through = Revision::ZERO;
+    let mut bytes = Vec::new();
+    let start = tail.end;
+    let last = batch.records.len() - 1;
+    for (index, record) in batch.records.iter().enumerate() {
+        if index == last
+            && let Some(fields) = &batch.head
+        {
+            tail.head.fields.clone_from(fields);
+        }
+        // A head is never further from the end than the first block of a reader.
+        let far = start + bytes.len() as u64 - tail.head_end > FIRST_BLOCK;
+        let head = (index == last && (batch.head.is_some() || far)).then_some(&tail.head);
+        let more = (last - index) as u64;
+        tail.sum = line::encode(record, more, head, tail.sum, &mut bytes)?;
+        tail.revision = record.revision;
+        if head.is_some() {
+            tail.head_end = start + bytes.len() as u64;
+        }
+    }
+    tail.end = start + bytes.len() as u64;
+    Ok(Encoded { bytes, tail })
+}
+
+fn check(expected: Expected, batch: &Batch) -> Result<()> {
+    let before = match expected {
+        Expected::New | Expected::NewIncarnation => Revision::ZERO,
+        Expected::At { revision, .. } => revision,
+    };
+    if batch.durability > capabilities().durability {
+        return Err(Error::unsupported("files are kept on one machine alone"));
+    }
+    if batch.records.is_empty() {
+        return Err(Error::invalid("the batch has no records"));
+    }
+    let mut next = before;
+    for record in &batch.records {
+        next = next.next();
+        if record.revision != next || record.batch != batch.id {
+            return Err(Error::invalid("the batch's records do not follow each other")
+                .with("revision", record.revision)
+                .with("expected", next));
+        }
+        if record.body.bytes().len() > MAX_RECORD {
+            return Err(Error::limit_exceeded(format!(
+                "a record's body is {} bytes, at most {MAX_RECORD} are allowed",
+                record.body.bytes().len()
+            ))
+            .with("revision", record.revision));
+        }
+    }
+    Ok(())
+}

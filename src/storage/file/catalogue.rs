@@ -1,0 +1,109 @@
+//! The heads of all sessions, read from the logs' tails and remembered until a log changes.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::engine::{Engine, lock};
+use super::layout::{self, LOG};
+use super::system::{FileKind, Metadata, OpenHow};
+use super::tail::Tail;
+use crate::environment::to_millis;
+use crate::error::Result;
+use crate::id::{OwnerId, SessionId};
+use crate::storage::{
+    Head, HeadFields, Incarnation, OnProgress, Progress, Revision, SessionHead, SessionKey,
+    VersionToken,
+};
+
+/// Heads by log, each with what its file looked like.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    heads: Mutex<HashMap<PathBuf, (Metadata, Head)>>,
+}
+
+impl Engine {
+    /// The heads of an owner's sessions.
+    pub(super) fn heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
+        let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
+        let mut heads = Vec::new();
+        let dir = self.layout.sessions_of(owner);
+        for (id, path) in layout::ids(&self.disk, &dir, LOG)? {
+            let Ok(id) = SessionId::new(id) else { continue };
+            let key = SessionKey::new(owner.clone(), id);
+            let Some(head) = self.head_at(&path)? else { continue };
+            let gone = half_deleted.contains(&key)
+                && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
+            if !gone {
+                heads.push(SessionHead { key, head });
+            }
+        }
+        Ok(heads)
+    }
+
+    pub(super) fn owners(&self) -> Result<Vec<OwnerId>> {
+        let mut owners = Vec::new();
+        for (owner, _) in layout::ids(&self.disk, &self.layout.sessions(), "")? {
+            let Ok(owner) = OwnerId::new(owner) else { continue };
+            if !self.heads(&owner)?.is_empty() {
+                owners.push(owner);
+            }
+        }
+        owners.sort_unstable();
+        Ok(owners)
+    }
+
+    pub(super) fn warm(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        lock(&self.catalogue.heads).clear();
+        let owners = layout::ids(&self.disk, &self.layout.sessions(), "")?;
+        let total = Some(owners.len() as u64);
+        for (done, (owner, _)) in owners.into_iter().enumerate() {
+            if let Ok(owner) = OwnerId::new(owner) {
+                self.heads(&owner)?;
+            }
+            on_progress(Progress { done: done as u64 + 1, total });
+        }
+        Ok(())
+    }
+
+    fn head_at(&self, path: &Path) -> Result<Option<Head>> {
+        let Some(found) = self.disk.metadata(path)? else { return Ok(None) };
+        if let Some((seen, head)) = lock(&self.catalogue.heads).get(path)
+            && *seen == found
+        {
+            return Ok(Some(head.clone()));
+        }
+        let head = match found.kind {
+            FileKind::File => match self.tail_at(path, found.len)? {
+                Some(tail) => tail.head(),
+                None => unreadable(&found, "no record of the log can be read"),
+            },
+            kind => unreadable(&found, kind.as_str()),
+        };
+        lock(&self.catalogue.heads).insert(path.to_path_buf(), (found, head.clone()));
+        Ok(Some(head))
+    }
+
+    fn tail_at(&self, path: &Path, len: u64) -> Result<Option<Tail>> {
+        let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(None) };
+        Ok(Tail::find(&*file, len, Incarnation::FIRST).map_err(self.disk.failed("read", path))?)
+    }
+}
+
+/// A damaged session is listed all the same: without a title, as old as its file, and with the
+/// reason under `unreadable`. Opening it says what is wrong.
+fn unreadable(found: &Metadata, problem: &str) -> Head {
+    let modified = Timestamp::try_from(found.modified).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut fields = HeadFields::new(to_millis(modified));
+    fields.extra.insert("unreadable".to_owned(), Value::from(problem));
+    Head {
+        incarnation: Incarnation::FIRST,
+        revision: Revision::ZERO,
+        base: Revision::ZERO,
+        token: VersionToken(String::new()),
+        fields,
+    }
+}

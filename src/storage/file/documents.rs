@@ -1,0 +1,168 @@
+//! Small documents: one file each, a line of JSON and then the content.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::disk::parent;
+use super::engine::Engine;
+use super::error::FileError;
+use super::layout::{self, DOCUMENT};
+use super::locks::Held;
+use crate::environment::{IdSource, RandomIds};
+use crate::error::{Error, Result};
+use crate::storage::{
+    BlobId, Cursor, Document, DocumentScope, ExpectedDocument, Page, VersionToken, listing,
+};
+
+const MAX_NAME: usize = 200;
+
+/// A document's first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Envelope {
+    /// New with every write, so that a document made again is not taken for the one before.
+    version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+    /// The SHA-256 of the content, which follows the line break.
+    sha256: String,
+}
+
+impl Engine {
+    pub(super) fn get_document(
+        &self,
+        scope: &DocumentScope,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Document>> {
+        check_name(name)?;
+        self.read_document(scope, name, now)
+    }
+
+    fn read_document(
+        &self,
+        scope: &DocumentScope,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Document>> {
+        let path = self.layout.document(scope, name);
+        let Some(bytes) = self.disk.read(&path)? else { return Ok(None) };
+        let damaged = |problem: String| FileError::Damaged {
+            file: self.disk.show(&path),
+            record: None,
+            problem: format!("the document is damaged: {problem}"),
+        };
+        let end = bytes.iter().position(|&b| b == b'\n');
+        let end = end.ok_or_else(|| damaged("it has no first line".to_owned()))?;
+        let envelope: Envelope =
+            serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(e.to_string()))?;
+        let content = bytes.slice(end + 1..);
+        if BlobId::of(&content).to_string() != envelope.sha256 {
+            return Err(damaged("its content has another hash".to_owned()).into());
+        }
+        let (version, expires) = (VersionToken(envelope.version), envelope.expires);
+        let alive = expires.is_none_or(|expires| expires > now);
+        Ok(alive.then_some(Document { content, version, expires }))
+    }
+
+    pub(super) fn put_document(
+        &self,
+        scope: &DocumentScope,
+        name: &str,
+        expected: &ExpectedDocument,
+        content: &Bytes,
+        expires: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<VersionToken> {
+        check_name(name)?;
+        let _held = self.lock_document(scope, name)?;
+        self.check_version(scope, name, expected, now)?;
+        let version = format!("{:016x}", RandomIds.next_u64());
+        let sha256 = BlobId::of(content).to_string();
+        let envelope = Envelope { version: version.clone(), expires, sha256 };
+        let mut bytes = serde_json::to_vec(&envelope)
+            .map_err(|e| Error::invalid("the document cannot be written").caused_by(e))?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(content);
+        self.disk.write(&self.layout.document(scope, name), &bytes)?;
+        Ok(VersionToken(version))
+    }
+
+    pub(super) fn delete_document(
+        &self,
+        scope: &DocumentScope,
+        name: &str,
+        expected: &ExpectedDocument,
+        now: Timestamp,
+    ) -> Result<()> {
+        check_name(name)?;
+        let _held = self.lock_document(scope, name)?;
+        self.check_version(scope, name, expected, now)?;
+        let path = self.layout.document(scope, name);
+        if self.disk.remove(&path)? {
+            self.disk.sync_dir(parent(&path))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn list_documents(
+        &self,
+        scope: &DocumentScope,
+        prefix: &str,
+        after: Option<&Cursor>,
+        now: Timestamp,
+    ) -> Result<Page<String>> {
+        let mut names = Vec::new();
+        for (name, _) in layout::ids(&self.disk, &self.layout.documents(scope), DOCUMENT)? {
+            // A damaged one is there: reading it says what is wrong.
+            let alive = || self.read_document(scope, &name, now).map_or(true, |doc| doc.is_some());
+            if name.starts_with(prefix) && alive() {
+                names.push(name);
+            }
+        }
+        listing::page_of_names(names, after)
+    }
+
+    /// Whoever may change a document whatever its content is, may replace a damaged one.
+    fn check_version(
+        &self,
+        scope: &DocumentScope,
+        name: &str,
+        expected: &ExpectedDocument,
+        now: Timestamp,
+    ) -> Result<()> {
+        let found = match expected {
+            ExpectedDocument::Any => return Ok(()),
+            _ => self.read_document(scope, name, now)?.map(|document| document.version),
+        };
+        let fits = match expected {
+            ExpectedDocument::Any => true,
+            ExpectedDocument::Absent => found.is_none(),
+            ExpectedDocument::Version(version) => found.as_ref() == Some(version),
+        };
+        match fits {
+            true => Ok(()),
+            false => {
+                Err(Error::conflict("the document is in another version").with("document", name))
+            }
+        }
+    }
+
+    fn lock_document(&self, scope: &DocumentScope, name: &str) -> Result<Held<'_>, FileError> {
+        let owner = match scope {
+            DocumentScope::Owner(owner) => owner.as_str(),
+            DocumentScope::Store => "",
+        };
+        self.locks.lock(&self.disk, &["document", owner, name])
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(Error::invalid(format!(
+            "a document's name is {} bytes long, it must be 1 to {MAX_NAME}",
+            name.len()
+        )));
+    }
+    Ok(())
+}

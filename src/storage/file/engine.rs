@@ -1,0 +1,247 @@
+//! What the parts of the adapter share: the disk, the locks, and the logs that are open.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::catalogue::Catalogue;
+use super::disk::{Disk, parent};
+use super::error::FileError;
+use super::layout::{self, Layout};
+use super::locks::{Held, Locks};
+use super::system::{FileIdentity, FileSystem, OpenHow};
+use super::tail::{Log, Tail};
+use super::watch::Watchers;
+use super::writers::Writer;
+use crate::error::Result;
+use crate::storage::line::Checksum;
+use crate::storage::{Damage, Incarnation, SessionKey};
+
+/// The most logs that are open at once.
+const OPEN_LOGS: usize = 128;
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) disk: Disk,
+    pub(super) layout: Layout,
+    pub(super) locks: Locks,
+    pub(super) writer: Writer,
+    pub(super) watchers: Arc<Watchers>,
+    pub(super) catalogue: Catalogue,
+    logs: Mutex<OpenLogs>,
+    /// Sessions whose last write failed with an outcome that cannot be known.
+    poisoned: Mutex<HashSet<SessionKey>>,
+    /// Logs in which reading came across damage.
+    damaged: Mutex<HashMap<SessionKey, Harm>>,
+}
+
+/// Damage that was found in a log.
+#[derive(Debug)]
+struct Harm {
+    identity: Option<FileIdentity>,
+    incarnation: Incarnation,
+    damage: Damage,
+}
+
+#[derive(Debug, Default)]
+struct OpenLogs {
+    logs: HashMap<SessionKey, (Log, u64)>,
+    clock: u64,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing here is left half done by a panic: each value is replaced in one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    pub(super) fn open(root: &Path, files: Arc<dyn FileSystem>) -> Result<Self> {
+        let disk = Disk::new(files, root.to_path_buf());
+        disk.ensure_root()?;
+        Layout::check(&disk)?;
+        disk.ensure_dir(&layout::locks(root))?;
+        let path = layout::locks(root).join("store.lock");
+        let guard = disk.lock_file(&path)?;
+        guard.lock().map_err(disk.failed("lock", &path))?;
+        let layout = Layout::open(&disk)?;
+        let writer = Writer::take(&disk)?;
+        drop(guard);
+        let engine = Self {
+            disk,
+            layout,
+            locks: Locks::new(),
+            writer,
+            watchers: Arc::default(),
+            catalogue: Catalogue::default(),
+            logs: Mutex::default(),
+            poisoned: Mutex::default(),
+            damaged: Mutex::default(),
+        };
+        engine.finish_purges()?;
+        Ok(engine)
+    }
+
+    pub(super) fn lock_session(&self, key: &SessionKey) -> Result<Held<'_>, FileError> {
+        self.locks.lock(&self.disk, &["session", key.owner.as_str(), key.id.as_str()])
+    }
+
+    /// The session's log as it is now; `None` if there is none, or if it was deleted.
+    pub(super) fn current(&self, key: &SessionKey) -> Result<Option<Log>> {
+        let deleted = self.tombstone(key)?;
+        let log = self.log(key, deleted)?;
+        Ok(log.filter(|log| deleted.is_none_or(|deleted| log.tail.head.incarnation > deleted)))
+    }
+
+    /// The session's log whether deleted or not.
+    pub(super) fn log(
+        &self,
+        key: &SessionKey,
+        deleted: Option<Incarnation>,
+    ) -> Result<Option<Log>> {
+        let path = self.layout.log(key);
+        let Some(found) = self.disk.regular(&path)? else {
+            self.forget(key);
+            return Ok(None);
+        };
+        let known = self.known(key).filter(|log| log.identity == found.identity);
+        if let Some(log) = known
+            && found.len >= log.tail.end
+            && self.is_same(&log, &path)?
+        {
+            if found.len == log.len {
+                return Ok(Some(log));
+            }
+            let tail = log.tail.extended(&*log.file, found.len);
+            if let Some(tail) = tail.map_err(self.disk.failed("read", &path))? {
+                let log = Log { len: found.len, tail, trusted: false, ..log };
+                self.remember(key, &log);
+                return Ok(Some(log));
+            }
+        }
+        let log = self.load(key, &path, deleted)?;
+        if let Some(log) = &log {
+            self.remember(key, log);
+        }
+        Ok(log)
+    }
+
+    /// Where files have no identity, the last line's checksum is compared instead.
+    fn is_same(&self, log: &Log, path: &Path) -> Result<bool> {
+        if log.identity.is_some() {
+            return Ok(true);
+        }
+        let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(false) };
+        let end = super::disk::read_range(&*file, log.tail.end.saturating_sub(16), log.tail.end)
+            .map_err(self.disk.failed("read", path))?;
+        let sum = end.strip_suffix(b"\n").and_then(Checksum::at_end_of);
+        Ok(sum == Some(log.tail.sum))
+    }
+
+    /// Opens a log and finds its tail.
+    fn load(
+        &self,
+        key: &SessionKey,
+        path: &Path,
+        deleted: Option<Incarnation>,
+    ) -> Result<Option<Log>> {
+        let Some(file) = self.disk.open(path, OpenHow::Append)? else { return Ok(None) };
+        let found = file.metadata().map_err(self.disk.failed("look at", path))?;
+        let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
+        let tail = Tail::find(&*file, found.len, life).map_err(self.disk.failed("read", path))?;
+        let Some(tail) = tail else {
+            let problem = match found.len {
+                0 => "the log is empty",
+                _ => "no record of the log can be read",
+            };
+            let (file, problem) = (self.disk.show(path), problem.to_owned());
+            return Err(FileError::Damaged { file, record: Some(1), problem }.into());
+        };
+        let positions = Arc::default();
+        let log =
+            Log { file, identity: found.identity, len: found.len, tail, positions, trusted: false };
+        self.look_at_first_line(key, &log)?;
+        Ok(Some(log))
+    }
+
+    fn known(&self, key: &SessionKey) -> Option<Log> {
+        let mut logs = lock(&self.logs);
+        logs.clock += 1;
+        let now = logs.clock;
+        let (log, used) = logs.logs.get_mut(key)?;
+        *used = now;
+        Some(log.clone())
+    }
+
+    pub(super) fn remember(&self, key: &SessionKey, log: &Log) {
+        let mut logs = lock(&self.logs);
+        logs.clock += 1;
+        let now = logs.clock;
+        if logs.logs.len() >= OPEN_LOGS && !logs.logs.contains_key(key) {
+            let oldest = logs.logs.iter().min_by_key(|(_, (_, used))| *used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                logs.logs.remove(&oldest);
+            }
+        }
+        logs.logs.insert(key.clone(), (log.clone(), now));
+    }
+
+    pub(super) fn forget(&self, key: &SessionKey) {
+        lock(&self.logs).logs.remove(key);
+    }
+
+    /// Remembers the first damage that was found in a log.
+    pub(super) fn note_damage(&self, key: &SessionKey, log: &Log, damage: &Damage) {
+        let (identity, incarnation) = (log.identity, log.tail.head.incarnation);
+        let mut damaged = lock(&self.damaged);
+        match damaged.get(key) {
+            Some(known) if known.identity == identity && known.incarnation == incarnation => {}
+            _ => {
+                let harm = Harm { identity, incarnation, damage: damage.clone() };
+                damaged.insert(key.clone(), harm);
+            }
+        }
+    }
+
+    /// The damage that is known of a log.
+    pub(super) fn known_damage(&self, key: &SessionKey, log: &Log) -> Option<Damage> {
+        lock(&self.damaged)
+            .get(key)
+            .filter(|harm| harm.identity == log.identity)
+            .filter(|harm| harm.incarnation == log.tail.head.incarnation)
+            .map(|harm| harm.damage.clone())
+    }
+
+    pub(super) fn is_poisoned(&self, key: &SessionKey) -> bool {
+        lock(&self.poisoned).contains(key)
+    }
+
+    /// Stops writing to a session, here and for whoever opens its log anew: the system may show
+    /// bytes that are not on the disk, and would not write them again.
+    pub(super) fn poison(&self, key: &SessionKey) {
+        lock(&self.poisoned).insert(key.clone());
+        self.forget(key);
+        let mark = self.suspect(key);
+        if let Err(error) = self.disk.create(&mark).map(drop) {
+            tracing::error!(%error, "other processes cannot be told that a write failed");
+        }
+    }
+
+    pub(super) fn heal(&self, key: &SessionKey) -> Result<(), FileError> {
+        let mark = self.suspect(key);
+        if self.disk.remove(&mark)? {
+            self.disk.sync_dir(parent(&mark))?;
+        }
+        lock(&self.poisoned).remove(key);
+        lock(&self.damaged).remove(key);
+        Ok(())
+    }
+
+    /// The file that says that a log's last bytes may not be on the disk.
+    pub(super) fn suspect(&self, key: &SessionKey) -> PathBuf {
+        super::disk::with_suffix(&self.layout.log(key), ".suspect")
+    }
+
+    pub(super) fn tombstone(&self, key: &SessionKey) -> Result<Option<Incarnation>, FileError> {
+        super::purge::read_tombstone(&self.disk, &self.layout.tombstone(key))
+    }
+}

@@ -1,0 +1,164 @@
+//! The end of a log: where the last whole batch ends, and the head there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::scan::{Backward, Before, Entry, Forward, Item};
+use super::system::{FileIdentity, OpenFile};
+use crate::storage::line::{Checksum, LineHead};
+use crate::storage::{Head, HeadFields, Incarnation, Revision, VersionToken};
+
+/// How many places a log's readers keep in mind.
+const POSITIONS: usize = 1_024;
+
+/// A session's log as it was when it was last looked at. Never changed, only replaced.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    pub(super) file: Arc<dyn OpenFile>,
+    pub(super) identity: Option<FileIdentity>,
+    /// The file's length; more than the tail's end if something unfinished follows.
+    pub(super) len: u64,
+    pub(super) tail: Tail,
+    pub(super) positions: Arc<Positions>,
+    /// Whether this storage wrote the log's end, or looked whether another failed to.
+    pub(super) trusted: bool,
+}
+
+/// The end of the last whole batch.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tail {
+    pub(super) end: u64,
+    pub(super) sum: Checksum,
+    pub(super) revision: Revision,
+    pub(super) head: LineHead,
+    /// Where the last line with a head ends.
+    pub(super) head_end: u64,
+    /// Whether a line after that one is damaged.
+    pub(super) damaged: Option<u64>,
+}
+
+impl Tail {
+    pub(super) fn head(&self) -> Head {
+        let token = VersionToken(format!("{}.{}.{}", self.revision, self.head.base, self.end));
+        self.head.clone().into_head(self.revision, token)
+    }
+
+    /// Finds the tail of a log of this length, reading no more than it takes to find a head.
+    /// `None` if the log has no whole batch.
+    ///
+    /// If no line with a head can be read, the session is this life of its id, as old as its first
+    /// record, and damaged.
+    pub(super) fn find(
+        file: &dyn OpenFile,
+        len: u64,
+        life: Incarnation,
+    ) -> io::Result<Option<Self>> {
+        let mut found: Option<Self> = None;
+        let mut lines = Backward::new(file, len);
+        while let Some(items) = lines.next_items()? {
+            for item in items.into_iter().rev() {
+                match (item, &mut found) {
+                    (Item::Good(entry), None) if entry.line.more == 0 => {
+                        let tail = Self::at(&entry, life);
+                        if entry.line.head.is_some() {
+                            return Ok(Some(tail));
+                        }
+                        found = Some(tail);
+                    }
+                    // An append that was torn.
+                    (_, None) => {}
+                    (Item::Bad { offset, .. }, Some(tail)) => tail.damaged = Some(offset),
+                    (Item::Good(entry), Some(tail)) => match entry.line.head {
+                        Some(head) => {
+                            (tail.head, tail.head_end) = (head, entry.end);
+                            return Ok(found);
+                        }
+                        None => tail.head.fields = HeadFields::new(entry.line.record.at),
+                    },
+                }
+            }
+        }
+        if let Some(tail) = &mut found {
+            tail.damaged = tail.damaged.or(Some(0));
+        }
+        Ok(found)
+    }
+
+    fn at(entry: &Entry, life: Incarnation) -> Self {
+        let record = &entry.line.record;
+        let head = entry.line.head.clone().unwrap_or_else(|| LineHead {
+            incarnation: life,
+            base: Revision::ZERO,
+            through: Revision::ZERO,
+            fields: HeadFields::new(record.at),
+        });
+        Self {
+            end: entry.end,
+            sum: entry.sum,
+            revision: record.revision.max(head.through),
+            head,
+            head_end: entry.end,
+            damaged: None,
+        }
+    }
+
+    /// The tail after what was added up to `len`. `None` if that does not follow, or is damaged:
+    /// then it must be found anew.
+    pub(super) fn extended(&self, file: &dyn OpenFile, len: u64) -> io::Result<Option<Self>> {
+        let mut tail = self.clone();
+        let before =
+            Before { revision: Some(self.revision.get()), ..Before::claimed(Some(self.sum)) };
+        let mut lines = Forward::new(file, self.end, len, before);
+        let mut heads = None;
+        let mut bad = false;
+        while let Some(items) = lines.next_items()? {
+            for item in items {
+                let Item::Good(entry) = item else {
+                    bad = true;
+                    continue;
+                };
+                if bad {
+                    return Ok(None);
+                }
+                if let Some(head) = entry.line.head {
+                    heads = Some((head, entry.end));
+                }
+                if entry.line.more == 0 {
+                    (tail.end, tail.sum) = (entry.end, entry.sum);
+                    tail.revision = entry.line.record.revision;
+                    if let Some((head, end)) = heads.take() {
+                        (tail.head, tail.head_end) = (head, end);
+                    }
+                }
+            }
+        }
+        Ok(Some(tail))
+    }
+}
+
+/// Where some records begin: what reading came across, so that the next page is found at once.
+#[derive(Debug, Default)]
+pub(super) struct Positions(Mutex<BTreeMap<u64, u64>>);
+
+impl Positions {
+    pub(super) fn note(&self, revision: Revision, offset: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= POSITIONS {
+            // Every other one: what is left is spread over the log as before.
+            let mut keep = false;
+            known.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
+        }
+        known.insert(revision.get(), offset);
+    }
+
+    /// The nearest known record at or after a revision.
+    pub(super) fn at_or_after(&self, revision: Revision) -> Option<(Revision, u64)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (&revision, &offset) = known.range(revision.get()..).next()?;
+        Some((Revision::new(revision), offset))
+    }
+}

@@ -1,0 +1,73 @@
+//! Dropping what sealing and checkpoints have made superfluous.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::live::{Live, Shared};
+use super::load::in_session;
+use crate::error::{ErrorKind, Result};
+use crate::id::TurnId;
+use crate::storage::{Record, Revision, StorageExt as _};
+
+/// So many superfluous bytes are worth a compaction, if they are more than the useful ones.
+const WORTHWHILE: u64 = 1 << 20;
+
+/// Whether a compaction pays: it rewrites the log, so at least half of it must go.
+pub(crate) fn is_due(live: &Live) -> bool {
+    live.superseded >= WORTHWHILE
+        && live.superseded >= live.useful
+        && live.head.fields.running.is_none()
+}
+
+/// Rewrites the log without its superfluous records. Whoever changes it meanwhile wins.
+pub(crate) async fn compact(shared: &Arc<Shared>) -> Result<()> {
+    let (core, key) = (&shared.core, &shared.key);
+    let log = core.storage.read_after(key, Revision::ZERO).await?;
+    if let Some(damage) = log.damage.first() {
+        let error = crate::error::Error::corrupt(damage.problem.clone());
+        return Err(in_session(error.with("place", &damage.place), key));
+    }
+    if log.head.fields.running.is_some() {
+        return Ok(());
+    }
+    let kept = keep(log.records);
+    match core.storage.compact(key, log.head.revision, kept, &log.head).await {
+        Ok(head) => {
+            let mut live = shared.lock();
+            if live.head.revision == head.revision {
+                live.head = head;
+            }
+            live.superseded = 0;
+            Ok(())
+        }
+        // Somebody wrote in between: it is tried again after the next response.
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+        Err(error) => Err(in_session(error, key)),
+    }
+}
+
+/// The records that are still of use, in their order.
+fn keep(records: Vec<Record>) -> Vec<Record> {
+    let mut sealed: HashMap<TurnId, Revision> = HashMap::new();
+    let mut checkpoint = Revision::ZERO;
+    for record in &records {
+        match &*record.kind {
+            "response" => {
+                sealed.insert(record.turn, record.revision);
+            }
+            Record::CHECKPOINT => checkpoint = record.revision,
+            _ => {}
+        }
+    }
+    let is_of_use = |record: &Record| {
+        let before_seal = sealed.get(&record.turn).is_some_and(|sealed| record.revision < *sealed);
+        let before_checkpoint = record.revision < checkpoint;
+        match &*record.kind {
+            "part" | "text" | "response" | "response.set" | "claim" | "feedback" => !before_seal,
+            "session" | "session.set" | "active" | Record::CHECKPOINT => !before_checkpoint,
+            "data" => !(record.turn == TurnId::SESSION && before_checkpoint),
+            _ => true,
+        }
+    };
+    records.into_iter().filter(is_of_use).collect()
+}

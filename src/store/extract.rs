@@ -1,0 +1,82 @@
+//! What storage gets to search and to count by: plain text and facts of turns.
+
+use super::plan::Plan;
+use crate::id::TurnId;
+use crate::log::Event;
+use crate::model::{ChatModel, Turn};
+use crate::part::ToolCall;
+use crate::storage::{Passage, PassageRole, TurnFacts, TurnText};
+
+/// The texts and facts of the turns that a plan changes, for engines that use them.
+pub(crate) fn of_plan(plan: &Plan<'_>) -> (Vec<TurnText>, Vec<TurnFacts>) {
+    let storage = &plan.core.storage;
+    let changes = |event: &Event| {
+        matches!(event, Event::Request(_) | Event::Response(_) | Event::ResponseSet(_))
+    };
+    let entries = plan.entries.iter().map(|planned| &planned.entry);
+    let mut turns: Vec<TurnId> =
+        entries.clone().filter(|entry| changes(&entry.event)).map(|entry| entry.turn).collect();
+    turns.dedup();
+    let turns = || turns.iter().filter_map(|turn| plan.model().turn(*turn));
+    let mut texts = Vec::new();
+    if storage.full_text().is_some() {
+        let titled = |event: &Event| matches!(event, Event::SessionSet(_) | Event::Session(_));
+        if entries.clone().any(|entry| titled(&entry.event)) {
+            texts.push(of_title(plan.model()));
+        }
+        texts.extend(turns().map(of_turn));
+    }
+    let facts = match storage.statistics() {
+        Some(_) => turns().map(facts_of).collect(),
+        None => Vec::new(),
+    };
+    (texts, facts)
+}
+
+/// The texts and facts of all loaded turns.
+pub(crate) fn of_model(model: &ChatModel) -> (Vec<TurnText>, Vec<TurnFacts>) {
+    let texts = std::iter::once(of_title(model)).chain(model.all_turns().map(of_turn));
+    (texts.collect(), model.all_turns().map(facts_of).collect())
+}
+
+fn of_title(model: &ChatModel) -> TurnText {
+    let text = model.title().to_owned();
+    let passage = Passage { role: PassageRole::Title, kind: "title".to_owned(), text };
+    TurnText { turn: TurnId::SESSION, at: model.session().created, passages: vec![passage] }
+}
+
+fn of_turn(turn: &Turn) -> TurnText {
+    let request = Passage {
+        role: PassageRole::User,
+        kind: "request".to_owned(),
+        text: turn.request().text().into_owned(),
+    };
+    let parts = turn.response().parts().iter().map(|part| Passage {
+        role: if part.kind() == <ToolCall as crate::part::Part>::KIND {
+            PassageRole::Tool
+        } else {
+            PassageRole::Assistant
+        },
+        kind: part.kind().to_owned(),
+        text: part.fallback().into_owned(),
+    });
+    let passages = std::iter::once(request).chain(parts).collect();
+    TurnText { turn: turn.id(), at: turn.request().at, passages }
+}
+
+fn facts_of(turn: &Turn) -> TurnFacts {
+    let (request, response) = (turn.request(), turn.response());
+    let usage = response.usage.clone().unwrap_or_default();
+    let started = response.timings.started.unwrap_or(request.at);
+    let duration = response.timings.completed.map(|end| end.duration_since(started).as_millis());
+    TurnFacts {
+        turn: turn.id(),
+        at: request.at,
+        state: response.state,
+        model: response.model.clone(),
+        // What a vendor did not report counts as nothing.
+        input_tokens: usage.input.unwrap_or(0),
+        output_tokens: usage.output.unwrap_or(0),
+        duration_ms: duration.and_then(|ms| u64::try_from(ms).ok()),
+    }
+}

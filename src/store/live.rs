@@ -1,0 +1,252 @@
+//! A session as all handles of this process share it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use super::changes::{Change, Subscriber};
+use super::core::Core;
+use super::writer::Command;
+use crate::error::{Error, Result};
+use crate::id::TurnId;
+use crate::log::{Entry, Event, Fold, PartEvent, TextEvent};
+use crate::model::ChatModel;
+use crate::part::ResponsePart;
+use crate::storage::{BatchId, Damage, Head, Revision, SessionKey};
+
+/// Streamed text of more bytes than this that is not on the disk yet makes its writer wait.
+pub(crate) const MAX_PENDING: usize = 256 << 10;
+
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
+    pub(crate) key: SessionKey,
+    live: Mutex<Live>,
+}
+
+/// The state behind the lock.
+pub(crate) struct Live {
+    /// The model with everything that handles have been told, unflushed text included.
+    pub(crate) fold: Fold,
+    /// Where the session stands on the disk, as far as this process knows.
+    pub(crate) head: Head,
+    /// The first revision that was read.
+    pub(crate) start: Revision,
+    /// Streamed text that is in the model and not on the disk.
+    pub(crate) pending: Vec<Pending>,
+    /// When it is to be there.
+    pub(crate) flush_at: Option<Instant>,
+    /// When the claim on the running response is to be renewed.
+    pub(crate) renew_at: Option<Instant>,
+    /// The epoch of the answer that this process holds.
+    pub(crate) own_epoch: Option<u64>,
+    /// An append of which it is not known whether it took effect.
+    pub(crate) unresolved: Option<Unresolved>,
+    /// Why the last write failed; none once one has succeeded.
+    pub(crate) failure: Option<Error>,
+    /// It was deleted.
+    pub(crate) gone: bool,
+    /// What of its log cannot be read. Such a session is not written to.
+    pub(crate) damage: Vec<Damage>,
+    /// What has been written since the last checkpoint.
+    pub(crate) since_checkpoint: Volume,
+    /// Records of the running response, and how many bytes sealing would make superfluous.
+    pub(crate) running: Volume,
+    /// Bytes that sealing has made superfluous, as far as this process knows.
+    pub(crate) superseded: u64,
+    /// Bytes that are of use, as far as this process knows.
+    pub(crate) useful: u64,
+    subscribers: Vec<Weak<Subscriber>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Volume {
+    pub(crate) turns: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Streamed text that is not on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) turn: TurnId,
+    pub(crate) epoch: u64,
+    pub(crate) index: usize,
+    pub(crate) what: PendingWhat,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum PendingWhat {
+    /// Text for a part that is there.
+    Text(String),
+    /// A new part; its text is added to it until it is written.
+    Part(ResponsePart),
+}
+
+impl Pending {
+    pub(crate) fn entry(&self, at: jiff::Timestamp) -> Entry {
+        let (epoch, index) = (Some(self.epoch), self.index);
+        let event = match &self.what {
+            PendingWhat::Text(text) => Event::Text(TextEvent { epoch, index, text: text.clone() }),
+            PendingWhat::Part(part) => Event::Part(PartEvent { epoch, index, part: part.clone() }),
+        };
+        Entry { turn: self.turn, at, event }
+    }
+}
+
+/// An append whose outcome is not known.
+#[derive(Debug, Clone)]
+pub(crate) struct Unresolved {
+    pub(crate) batch: BatchId,
+    /// The streamed text that it carried: it is in the model already.
+    pub(crate) pending: Vec<Pending>,
+}
+
+impl Live {
+    pub(crate) fn new(fold: Fold, head: Head, start: Revision, damage: Vec<Damage>) -> Self {
+        Self {
+            fold,
+            head,
+            start,
+            pending: Vec::new(),
+            flush_at: None,
+            renew_at: None,
+            own_epoch: None,
+            unresolved: None,
+            failure: None,
+            gone: false,
+            damage,
+            since_checkpoint: Volume::default(),
+            running: Volume::default(),
+            superseded: 0,
+            useful: 0,
+            subscribers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn model(&self) -> &ChatModel {
+        self.fold.model()
+    }
+
+    /// Whether a change can be made at all.
+    pub(crate) fn check(&self, key: &SessionKey) -> Result<()> {
+        if self.gone {
+            return Err(crate::storage::session_not_found(key));
+        }
+        if let Some(damage) = self.damage.first() {
+            let mut error = Error::corrupt(format!(
+                "the session is damaged and cannot be changed until it is repaired: {}",
+                damage.problem
+            ))
+            .with("session", &key.id)
+            .with("place", &damage.place);
+            if let Some(record) = damage.record {
+                error = error.with("record", record);
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let bytes = |pending: &Pending| match &pending.what {
+            PendingWhat::Text(text) => text.len(),
+            PendingWhat::Part(_) => 0,
+        };
+        self.pending.iter().map(bytes).sum()
+    }
+
+    /// Tells the subscribers; forgets those that are gone.
+    pub(crate) fn tell(&mut self, change: &Change) {
+        self.subscribers.retain(|subscriber| match subscriber.upgrade() {
+            Some(subscriber) => {
+                subscriber.push(change.clone());
+                true
+            }
+            None => false,
+        });
+    }
+
+    pub(crate) fn subscribe(&mut self) -> Arc<Subscriber> {
+        let subscriber = Arc::new(Subscriber::default());
+        self.subscribers.push(Arc::downgrade(&subscriber));
+        subscriber
+    }
+
+    /// Adds streamed text to the model at once, and to what is to be written.
+    pub(crate) fn stream(
+        &mut self,
+        turn: TurnId,
+        epoch: u64,
+        text: &str,
+        new_part: impl FnOnce() -> Result<ResponsePart>,
+        continues: impl FnOnce(&ResponsePart) -> bool,
+        at: jiff::Timestamp,
+    ) -> Result<()> {
+        let model = self.fold.model();
+        let parts = model.turn(turn).map_or(&[][..], |turn| turn.response().parts());
+        let open = parts.last().is_some_and(continues);
+        let index = if open { parts.len() - 1 } else { parts.len() };
+        if open {
+            let event = TextEvent { epoch: Some(epoch), index, text: text.to_owned() };
+            self.fold.apply(Entry { turn, at, event: Event::Text(event) })?;
+            self.tell(&Change::Text { turn, part: index, text: text.to_owned() });
+            match self.pending.last_mut() {
+                Some(Pending { turn: t, index: i, what: PendingWhat::Text(pending), .. })
+                    if (*t, *i) == (turn, index) =>
+                {
+                    pending.push_str(text);
+                }
+                Some(Pending { turn: t, index: i, what: PendingWhat::Part(part), .. })
+                    if (*t, *i) == (turn, index) =>
+                {
+                    part.append_text(text)?;
+                }
+                _ => {
+                    let what = PendingWhat::Text(text.to_owned());
+                    self.pending.push(Pending { turn, epoch, index, what });
+                }
+            }
+        } else {
+            let part = new_part()?;
+            // The model and what is pending each have their own copy, so that text is added to
+            // either in place.
+            let event = PartEvent { epoch: Some(epoch), index, part: part.unshared() };
+            self.fold.apply(Entry { turn, at, event: Event::Part(event) })?;
+            self.tell(&Change::Part { turn, part: index });
+            self.pending.push(Pending { turn, epoch, index, what: PendingWhat::Part(part) });
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(core: Arc<Core>, key: SessionKey, live: Live) -> Self {
+        Self { core, key, live: Mutex::new(live) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Live> {
+        // A panic while the lock was held cannot leave it half changed: each change is one call.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.lock().gone
+    }
+
+    /// Has the writer look after this session at a moment.
+    pub(crate) fn wake_at(self: &Arc<Self>, at: Instant) -> Result<()> {
+        self.core.send(Command::WakeAt(at, Arc::downgrade(self)))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.core.forget(&self.key);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("key", &self.key).finish_non_exhaustive()
+    }
+}

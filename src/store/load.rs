@@ -1,0 +1,389 @@
+//! Reading a session: its end, what lies before, what others added.
+
+use std::sync::Arc;
+
+use super::changes::Change;
+use super::core::Core;
+use super::live::{Live, PendingWhat, Shared, Unresolved};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::TurnId;
+use crate::json::{Extra, Object, RawJson};
+use crate::log::{DataLevel, Entry, Event, Fold, LogInfo, SessionState};
+use crate::model::{ResponseState, SessionMeta, Title, Workspace};
+use crate::part::{BlobRef, ResponsePart};
+use crate::storage::{
+    BlobId, Body, Damage, Head, LogPage, ReadRange, Record, Revision, SessionKey, StorageExt as _,
+};
+
+/// Reads the newest turns of a session.
+pub(crate) async fn load(core: &Core, key: &SessionKey, turns: u64) -> Result<Live> {
+    let page = core.storage.read(key, ReadRange::Newest { turns }).await?;
+    let start = page.records.first().map_or(Revision::ZERO, |record| record.revision);
+    let head = page.head.clone();
+    let mut damage = page.damage.clone();
+    let decoded = if damage.is_empty() { decode_all(core, key, &page, &mut damage)? } else { None };
+    let mut live = match decoded {
+        Some(entries) if damage.is_empty() => {
+            let fold = Fold::newest(entries, false).map_err(|e| in_session(e, key))?;
+            Live::new(fold, head, start, damage)
+        }
+        _ => load_damaged(core, key).await?,
+    };
+    load_path(core, key, &mut live, turns).await?;
+    Ok(live)
+}
+
+/// Reads further back until so many turns of the branch that is shown are there.
+pub(crate) async fn load_path(
+    core: &Core,
+    key: &SessionKey,
+    live: &mut Live,
+    turns: u64,
+) -> Result<()> {
+    while live.model().has_earlier() {
+        let shown = live.model().turns().len() as u64;
+        if shown >= turns {
+            break;
+        }
+        earlier(core, key, live, turns - shown).await?;
+    }
+    Ok(())
+}
+
+async fn earlier(core: &Core, key: &SessionKey, live: &mut Live, turns: u64) -> Result<()> {
+    let (entries, start) = read_before(core, key, live.start, live.fold.log(), turns).await?;
+    live.fold.earlier(entries).map_err(|e| in_session(e, key))?;
+    live.start = start;
+    Ok(())
+}
+
+/// The entries before a revision, back to the start of so many turns, and where they begin.
+pub(crate) async fn read_before(
+    core: &Core,
+    key: &SessionKey,
+    revision: Revision,
+    log: &LogInfo,
+    turns: u64,
+) -> Result<(Vec<Entry>, Revision)> {
+    let page = core.storage.read(key, ReadRange::Before { revision, turns }).await?;
+    if let Some(damage) = page.damage.first() {
+        return Err(damaged(damage, key));
+    }
+    let Some(first) = page.records.first() else {
+        return Err(in_session(Error::corrupt("earlier turns are not in the log"), key));
+    };
+    let entries = page
+        .records
+        .iter()
+        .map(|record| decode(core, record, log).map_err(|e| in_record(e, key, record)))
+        .collect::<Result<_>>()?;
+    Ok((entries, first.revision))
+}
+
+/// A session whose log is damaged is read whole, as far as it can be.
+async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> {
+    let page = core.storage.read_after(key, Revision::ZERO).await?;
+    let mut damage = page.damage.clone();
+    let log = match log_info(&page.records) {
+        Some(log) => log?,
+        None => core.log_info(key),
+    };
+    check(core, key, &log)?;
+    let mut entries = Vec::new();
+    for record in &page.records {
+        match decode(core, record, &log) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => damage.push(undecodable(record, &error)),
+        }
+    }
+    let fold = match Fold::newest(entries.clone(), true) {
+        Ok(fold) => fold,
+        // The session's own first records are lost: its head says what it is.
+        Err(_) if !damage.is_empty() => {
+            entries.splice(0..0, made_of_head(&page.head, key, log));
+            Fold::newest(entries, true).map_err(|e| in_session(e, key))?
+        }
+        Err(error) => return Err(in_session(error, key)),
+    };
+    Ok(Live::new(fold, page.head, Revision::ZERO, damage))
+}
+
+fn made_of_head(head: &Head, key: &SessionKey, log: LogInfo) -> [Entry; 2] {
+    let fields = &head.fields;
+    let mut meta = SessionMeta::new(key.owner.clone(), key.id.clone(), fields.created);
+    if !fields.title.is_empty() {
+        meta.title = Some(Title::automatic(&fields.title));
+    }
+    meta.status = fields.status;
+    meta.pinned = fields.pinned;
+    meta.tags.clone_from(&fields.tags);
+    meta.agent.clone_from(&fields.agent);
+    meta.workspace = fields.workspace.clone().map(Workspace::new);
+    let state = SessionState { meta, extra: Extra::new() };
+    let entry = |event| Entry { turn: TurnId::SESSION, at: fields.created, event };
+    [entry(Event::Log(log)), entry(Event::Session(Box::new(state)))]
+}
+
+fn decode_all(
+    core: &Core,
+    key: &SessionKey,
+    page: &LogPage,
+    damage: &mut Vec<Damage>,
+) -> Result<Option<Vec<Entry>>> {
+    let Some(log) = log_info(&page.records) else {
+        damage.push(Damage {
+            place: key.to_string(),
+            record: Some(1),
+            problem: "the log's first record is missing".to_owned(),
+        });
+        return Ok(None);
+    };
+    let log = log.map_err(|e| in_session(e, key))?;
+    check(core, key, &log)?;
+    let mut entries = Vec::with_capacity(page.records.len());
+    for record in &page.records {
+        match decode(core, record, &log) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => {
+                damage.push(undecodable(record, &error));
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(entries))
+}
+
+fn undecodable(record: &Record, error: &Error) -> Damage {
+    Damage {
+        place: format!("record of kind {}", record.kind),
+        record: Some(record.revision.get()),
+        problem: error.message().to_owned(),
+    }
+}
+
+/// What a page's records say of the log: its first record does, and every checkpoint. The place is
+/// the same whichever serializer wrote them.
+fn log_info(records: &[Record]) -> Option<Result<LogInfo>> {
+    let record = records.iter().rev().find(|record| {
+        record.kind == Record::CHECKPOINT
+            || (record.kind == "log" && record.turn == TurnId::SESSION)
+    })?;
+    Some(read_log_info(record))
+}
+
+fn read_log_info(record: &Record) -> Result<LogInfo> {
+    let wrong = |e: serde_json::Error| {
+        Error::corrupt("the record does not say which format it is of")
+            .with("record", record.revision)
+            .caused_by(e)
+    };
+    let body = text(record)?;
+    if record.kind == Record::CHECKPOINT {
+        let mut object: Object<'_> = serde_json::from_str(body).map_err(wrong)?;
+        return object.require("log").map_err(wrong);
+    }
+    serde_json::from_str(body).map_err(wrong)
+}
+
+fn text(record: &Record) -> Result<&str> {
+    match &record.body {
+        Body::Json(bytes) => std::str::from_utf8(bytes)
+            .map_err(|e| Error::corrupt("the record is not UTF-8").caused_by(e)),
+        Body::Binary(_) => Err(Error::unsupported(
+            "the record is not JSON: it was written through a wrapper that is absent",
+        )),
+    }
+}
+
+/// Whether this process can read the log, and whether it is the session's.
+fn check(core: &Core, key: &SessionKey, log: &LogInfo) -> Result<()> {
+    if log.session != key.id || log.owner != key.owner {
+        let said = SessionKey::new(log.owner.clone(), log.session.clone());
+        return Err(in_session(Error::corrupt(format!("the log is that of {said}")), key));
+    }
+    if log.format.major > crate::log::FORMAT.major {
+        let message =
+            format!("format {} is newer than {}, the newest known", log.format, crate::log::FORMAT);
+        return Err(in_session(Error::new(ErrorKind::UnsupportedVersion, message), key));
+    }
+    crate::serializer::check_serializer(&log.serializer, &*core.serializer)
+        .map_err(|e| in_session(e, key))
+}
+
+fn decode(core: &Core, record: &Record, log: &LogInfo) -> Result<Entry> {
+    let event = core.serializer.read_event(&record.kind, text(record)?, &log.format)?;
+    Ok(Entry { turn: record.turn, at: record.at, event })
+}
+
+pub(crate) fn in_session(error: Error, key: &SessionKey) -> Error {
+    error.with("session", &key.id)
+}
+
+fn in_record(error: Error, key: &SessionKey, record: &Record) -> Error {
+    in_session(error, key).with("record", record.revision)
+}
+
+fn damaged(damage: &Damage, key: &SessionKey) -> Error {
+    let error = Error::corrupt(damage.problem.clone()).with("place", &damage.place);
+    let error = match damage.record {
+        Some(record) => error.with("record", record),
+        None => error,
+    };
+    in_session(error, key)
+}
+
+/// Reads what others have added since, and settles what became of an append of unknown outcome.
+pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
+    let (core, key) = (&shared.core, &shared.key);
+    let (revision, incarnation, log) = {
+        let live = shared.lock();
+        (live.head.revision, live.head.incarnation, live.fold.log().clone())
+    };
+    let page = match core.storage.read_after(key, revision).await {
+        Err(error) if error.is_not_found() => return Err(gone(shared)),
+        page => page?,
+    };
+    if page.head.incarnation != incarnation {
+        return Err(gone(shared));
+    }
+    if let Some(damage) = page.damage.first() {
+        return Err(damaged(damage, key));
+    }
+    if page.restarted || is_fenced(shared, &page.head) {
+        return reload(shared).await;
+    }
+    let mut entries = Vec::with_capacity(page.records.len());
+    for record in &page.records {
+        entries.push(decode(core, record, &log).map_err(|e| in_record(e, key, record))?);
+    }
+    let mut live = shared.lock();
+    if live.head.revision != revision {
+        // Only the writer's thread moves the revision, and it is here.
+        return Err(in_session(Error::conflict("the session changed while it was read"), key));
+    }
+    settle(&mut live, &page.records, entries).map_err(|e| in_session(e, key))?;
+    live.head = page.head;
+    Ok(())
+}
+
+/// Applies the entries of others; skips those of the append whose outcome was not known.
+fn settle(live: &mut Live, records: &[Record], entries: Vec<Entry>) -> Result<()> {
+    let unresolved = live.unresolved.take();
+    let landed = |record: &Record| unresolved.as_ref().is_some_and(|u| u.batch == record.batch);
+    let any_landed = records.iter().any(landed);
+    let mut to_skip = unresolved.as_ref().map_or(0, |u| u.pending.len());
+    for (record, entry) in records.iter().zip(entries) {
+        // A batch begins with the streamed text that it carries.
+        if landed(record) && to_skip > 0 {
+            to_skip -= 1;
+            continue;
+        }
+        apply(live, entry)?;
+    }
+    if let (false, Some(Unresolved { mut pending, .. })) = (any_landed, unresolved) {
+        pending.append(&mut live.pending);
+        live.pending = pending;
+    }
+    Ok(())
+}
+
+/// Whether streamed text in the model can never be written, because its claim was taken over.
+fn is_fenced(shared: &Shared, head: &Head) -> bool {
+    let live = shared.lock();
+    let unresolved = live.unresolved.iter().flat_map(|unresolved| &unresolved.pending);
+    live.pending.iter().chain(unresolved).any(|pending| pending.epoch < head.fields.epoch)
+}
+
+/// Reads the session anew, and puts the streamed text that can still be written back in.
+async fn reload(shared: &Arc<Shared>) -> Result<()> {
+    let turns = shared.lock().model().turns().len() as u64;
+    let loaded = load(&shared.core, &shared.key, turns.max(1)).await?;
+    let mut live = shared.lock();
+    let unresolved = live.unresolved.take();
+    let mut pending: Vec<_> = unresolved.map(|u| u.pending).unwrap_or_default();
+    pending.append(&mut live.pending);
+    pending.retain(|pending| pending.epoch >= loaded.head.fields.epoch);
+    (live.fold, live.head, live.start) = (loaded.fold, loaded.head, loaded.start);
+    live.damage = loaded.damage;
+    let at = live.head.fields.active;
+    for pending in &pending {
+        let mut entry = pending.entry(at);
+        if let (Event::Part(event), PendingWhat::Part(part)) = (&mut entry.event, &pending.what) {
+            event.part = part.unshared();
+        }
+        live.fold.apply(entry)?;
+    }
+    live.pending = pending;
+    live.tell(&Change::Reloaded);
+    Ok(())
+}
+
+/// Marks the session as deleted and says so.
+pub(crate) fn gone(shared: &Shared) -> Error {
+    let mut live = shared.lock();
+    if !live.gone {
+        live.gone = true;
+        live.pending.clear();
+        live.unresolved = None;
+        live.tell(&Change::Deleted);
+    }
+    crate::storage::session_not_found(&shared.key)
+}
+
+/// Applies an entry to the model and tells the subscribers.
+pub(crate) fn apply(live: &mut Live, entry: Entry) -> Result<()> {
+    let (change, turn) = (change_of(&entry), entry.turn);
+    live.fold.apply(entry)?;
+    match change {
+        Some(Change::Response { .. }) => {
+            let state = live.model().turn(turn).map(|turn| turn.response().state);
+            // Of a turn that is not loaded nobody has seen anything.
+            if let Some(state) = state {
+                live.tell(&Change::Response { turn, state });
+            }
+        }
+        Some(change) => live.tell(&change),
+        None => {}
+    }
+    Ok(())
+}
+
+/// What subscribers are told of an entry.
+fn change_of(entry: &Entry) -> Option<Change> {
+    let turn = entry.turn;
+    Some(match &entry.event {
+        Event::Session(_) | Event::SessionSet(_) => Change::Session,
+        Event::Data(data) => match data.on {
+            DataLevel::Session => Change::Session,
+            DataLevel::Request => Change::Turn(turn),
+            DataLevel::Response => Change::Response { turn, state: ResponseState::Pending },
+        },
+        Event::Active(active) => Change::Active(*active),
+        Event::Request(_) => Change::Turn(turn),
+        Event::Part(event) => Change::Part { turn, part: event.index },
+        Event::Text(event) => Change::Text { turn, part: event.index, text: event.text.clone() },
+        Event::Response(event) | Event::ResponseSet(event) => {
+            Change::Response { turn, state: event.response.state }
+        }
+        Event::Feedback(_) => Change::Response { turn, state: ResponseState::Pending },
+        _ => return None,
+    })
+}
+
+/// A part with the data of its blob.
+pub(crate) async fn blob(
+    shared: &Shared,
+    part: &ResponsePart,
+    blob: &BlobRef,
+) -> Result<ResponsePart> {
+    let id: BlobId = blob.sha256.parse().map_err(|e: Error| {
+        Error::corrupt("a part names a blob that cannot be one").caused_by(e)
+    })?;
+    let content = shared.core.storage.get_blob(&shared.key, &id).await?;
+    let content = content.ok_or_else(|| {
+        Error::corrupt("the blob of a part is missing").with("blob", &blob.sha256)
+    })?;
+    let json = std::str::from_utf8(&content)
+        .map_err(|e| Error::corrupt("the blob of a part is not UTF-8").caused_by(e))?;
+    part.loaded(RawJson::parse(json)?, shared.core.serializer.parts())
+}

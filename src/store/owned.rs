@@ -1,0 +1,308 @@
+//! One owner's sessions.
+
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use futures_util::FutureExt as _;
+
+use super::changes::{ListChange, ListChanges};
+use super::core::Core;
+use super::import;
+use super::live::{Live, Shared};
+use super::load;
+use super::new_session::NewSession;
+use super::session::ChatSession;
+use super::writer::Command;
+use super::{resume, writer_ended};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{OwnerId, SessionId, WorkspaceId};
+use crate::json::Extra;
+use crate::log::{Entry, Event, Fold, SessionState};
+use crate::model::{ChatModel, SessionChange, SessionMeta};
+use crate::storage::{
+    Cursor, ListQuery, Page, PurgeReceipt, Revision, SessionHead, SessionKey, StatisticsQuery,
+    Storage, TextHits, TextQuery, Totals, WatchFilter,
+};
+
+/// The chats of one owner. What belongs to others cannot be told from what is not there.
+///
+/// Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct OwnedStore {
+    core: Arc<Core>,
+    owner: OwnerId,
+}
+
+impl OwnedStore {
+    pub(super) fn new(core: Arc<Core>, owner: OwnerId) -> Self {
+        Self { core, owner }
+    }
+
+    /// Whose chats these are.
+    #[must_use]
+    pub fn owner(&self) -> &OwnerId {
+        &self.owner
+    }
+
+    fn key(&self, id: &SessionId) -> SessionKey {
+        SessionKey::new(self.owner.clone(), id.clone())
+    }
+
+    /// Creates a session. It is on the disk when the call returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the id is in use,
+    /// [`Deleted`](ErrorKind::Deleted) if it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the session may have been created.
+    pub async fn create(&self, new: NewSession) -> Result<ChatSession> {
+        let NewSession { id, changes, tags } = new;
+        let id = match id {
+            Some(id) => id,
+            None => SessionId::new(self.core.ids.next_id())?,
+        };
+        let (key, now) = (self.key(&id), self.core.clock.now());
+        let mut meta = SessionMeta::new(self.owner.clone(), id, now);
+        changes.into_iter().for_each(|change| meta.apply(change));
+        if !tags.is_empty() {
+            meta.apply(SessionChange::Tags(tags));
+        }
+        let workspace = meta.workspace.as_ref().map(|workspace| workspace.id.clone());
+        let core = Arc::clone(&self.core);
+        let shared = self.core.run(async move { created(&core, key, meta).await }).await?;
+        let chat = ChatSession::new(shared);
+        if let Some(workspace) = workspace {
+            self.note_open(&workspace, chat.id()).await?;
+        }
+        Ok(chat)
+    }
+
+    /// Opens a session: reads its newest turns.
+    ///
+    /// A response whose writer is gone is ended as
+    /// [`Interrupted`](crate::ResponseState::Interrupted); one that is still being written is left
+    /// alone. A damaged session opens as far as it can be read, and says so
+    /// ([`ChatSession::damage`]).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is none,
+    /// [`UnsupportedVersion`](ErrorKind::UnsupportedVersion) if a newer major version wrote it,
+    /// [`Unsupported`](ErrorKind::Unsupported) if another serializer did.
+    pub async fn open(&self, id: impl Into<SessionId>) -> Result<ChatSession> {
+        let key = self.key(&id.into());
+        let core = Arc::clone(&self.core);
+        let shared = self.core.run(async move { opened(&core, key).await }).await?;
+        let chat = ChatSession::new(shared);
+        chat.take_over_if_abandoned().await?;
+        let workspace = chat.model().session().workspace.as_ref().map(|w| w.id.clone());
+        if let Some(workspace) = workspace {
+            self.note_open(&workspace, chat.id()).await?;
+        }
+        Ok(chat)
+    }
+
+    /// Opens the sessions that were open in a workspace when the host stopped, the last opened
+    /// last. Those that were deleted since are left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub async fn resume(&self, workspace: impl Into<WorkspaceId>) -> Result<Vec<ChatSession>> {
+        let workspace = workspace.into();
+        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
+        let open = self.core.run(async move { resume::open_in(&core, &owner, &workspace).await });
+        let mut chats = Vec::new();
+        for id in open.await? {
+            match self.open(id).await {
+                Ok(chat) => chats.push(chat),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(chats)
+    }
+
+    async fn note_open(&self, workspace: &WorkspaceId, id: &SessionId) -> Result<()> {
+        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
+        let (workspace, id) = (workspace.clone(), id.clone());
+        self.core.run(async move { resume::note(&core, &owner, &workspace, &id, true).await }).await
+    }
+
+    /// The sessions that fit a query, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Storage::list`].
+    pub async fn list(&self, query: ListQuery) -> Result<Page<SessionHead>> {
+        self.list_after(query, None).await
+    }
+
+    /// The next page of a list: `after` is the last page's [`next`](Page::next).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Storage::list`].
+    pub async fn list_after(
+        &self,
+        query: ListQuery,
+        after: Option<Cursor>,
+    ) -> Result<Page<SessionHead>> {
+        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
+        self.core.run(async move { core.storage.list(&owner, &query, after).await }).await
+    }
+
+    /// How many sessions fit a query.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Storage::count`].
+    pub async fn count(&self, query: ListQuery) -> Result<u64> {
+        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
+        self.core.run(async move { core.storage.count(&owner, &query).await }).await
+    }
+
+    /// The changes of the list of a query as they happen, made by this process or another.
+    #[must_use]
+    pub fn subscribe(&self, query: ListQuery) -> ListChanges {
+        let storage = Arc::clone(&self.core.storage);
+        let filter = WatchFilter::Owner(self.owner.clone());
+        let opening = async move { storage.watch(filter).await }.boxed();
+        let core = Arc::clone(&self.core);
+        let look_up = move |hint: crate::storage::Hint| {
+            let (core, query) = (Arc::clone(&core), query.clone());
+            async move {
+                let runner = Arc::clone(&core);
+                runner.run(async move { listed(&core, hint.key, &query).await }).await
+            }
+            .boxed()
+        };
+        ListChanges::new(self.owner.clone(), opening, Box::new(look_up))
+    }
+
+    /// Turns whose text fits a query, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported) if the storage has no full text.
+    pub async fn search(&self, query: TextQuery, after: Option<Cursor>) -> Result<TextHits> {
+        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
+        let search = async move {
+            let lacking = || lacks(&*core.storage, "full-text search");
+            let full_text = core.storage.full_text().ok_or_else(lacking)?;
+            full_text.search(&owner, &query, after).await
+        };
+        self.core.run(search).await
+    }
+
+    /// Sums over turns.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported) if the storage has no statistics.
+    pub async fn totals(&self, query: StatisticsQuery) -> Result<Totals> {
+        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
+        let sum = async move {
+            let lacking = || lacks(&*core.storage, "statistics");
+            let statistics = core.storage.statistics().ok_or_else(lacking)?;
+            statistics.totals(&owner, &query).await
+        };
+        self.core.run(sum).await
+    }
+
+    /// Takes in a session that comes as a whole: from a reader in [`interop`](crate::interop), or
+    /// out of a document. It keeps its id and becomes this owner's. A deleted id begins a new life.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the id is in use,
+    /// [`Invalid`](ErrorKind::Invalid) if not all of its turns and parts are loaded.
+    pub async fn import(&self, model: &ChatModel) -> Result<ChatSession> {
+        let (core, owner, model) = (Arc::clone(&self.core), self.owner.clone(), model.clone());
+        let key = self.core.run(async move { import::import(&core, owner, model).await }).await?;
+        self.open(key.id).await
+    }
+
+    /// Takes in a session's document, as [`ChatSession::to_document`] makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`import`](Self::import) and of
+    /// [`read_document`](crate::ChatModelSerializer::read_document).
+    pub async fn import_document(&self, document: &[u8]) -> Result<ChatSession> {
+        self.import(&self.core.serializer.read_document(document)?).await
+    }
+
+    /// Deletes a session for good. When the call returns nothing of it is left but a mark that it
+    /// was, and every handle on it answers `NotFound`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the session is deleted all the same.
+    pub async fn delete(&self, id: impl Into<SessionId>) -> Result<PurgeReceipt> {
+        let key = self.key(&id.into());
+        let (reply, receiver) = oneshot::channel();
+        self.core.send(Command::Delete(Arc::clone(&self.core), key, reply))?;
+        receiver.await.unwrap_or_else(|_| Err(writer_ended()))
+    }
+}
+
+fn lacks(storage: &dyn Storage, what: &str) -> Error {
+    Error::unsupported(format!("the storage has no {what}"))
+        .with("backend", storage.capabilities().name)
+}
+
+async fn created(core: &Arc<Core>, key: SessionKey, meta: SessionMeta) -> Result<Arc<Shared>> {
+    let log = core.log_info(&key);
+    let now = meta.created;
+    let entry = |event| Entry { turn: crate::id::TurnId::SESSION, at: now, event };
+    let state = SessionState { meta, extra: Extra::new() };
+    let entries = vec![entry(Event::Log(log)), entry(Event::Session(Box::new(state)))];
+    let head = import::begin(core, &key, &entries, crate::storage::Expected::New)
+        .await
+        .map_err(|e| load::in_session(e, &key))?;
+    let fold = Fold::newest(entries, false)?;
+    let live = Live::new(fold, head, Revision::new(1), Vec::new());
+    Ok(core.share(Arc::new(Shared::new(Arc::clone(core), key, live))))
+}
+
+async fn opened(core: &Arc<Core>, key: SessionKey) -> Result<Arc<Shared>> {
+    if let Some(shared) = core.live(&key)
+        && !shared.is_gone()
+    {
+        // Others may have changed it since this process last looked.
+        let (reply, receiver) = oneshot::channel();
+        core.send(Command::CatchUp(Arc::clone(&shared), Some(reply)))?;
+        let caught_up = receiver.await.unwrap_or_else(|_| Err(writer_ended()));
+        match caught_up {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Corrupt => core.part_with(&shared),
+            caught_up => return caught_up.map(|()| shared),
+        }
+    }
+    let live = load::load(core, &key, core.options.first_turns).await;
+    let live = live.map_err(|e| load::in_session(e, &key))?;
+    Ok(core.share(Arc::new(Shared::new(Arc::clone(core), key, live))))
+}
+
+async fn listed(core: &Core, key: SessionKey, query: &ListQuery) -> ListChange {
+    match core.storage.head(&key).await {
+        Ok(Some(head)) => {
+            let session = SessionHead { key, head };
+            if crate::storage::fits(&session, query) {
+                ListChange::Updated(Box::new(session))
+            } else {
+                ListChange::Removed(session.key.id)
+            }
+        }
+        Ok(None) => ListChange::Removed(key.id),
+        Err(error) => ListChange::Failed(load::in_session(error, &key)),
+    }
+}

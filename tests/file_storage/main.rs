@@ -1,0 +1,16 @@
+//! What `FileStorage` promises of its files: under torn writes, damage, failing disks, processes
+//! that are killed, and things planted where files should be.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail its test")]
+
+mod common;
+mod cost;
+mod damage;
+mod faults;
+mod faulty;
+mod layout;
+mod planted;
+mod power;
+mod processes;
+mod purge;
+mod rules;
+mod torn;
