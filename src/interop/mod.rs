@@ -107,11 +107,12 @@ pub struct Imported {
 pub fn read(bytes: &[u8], options: &ReadOptions<'_>) -> Result<Imported> {
     check_size(bytes.len() as u64, options)?;
     let bytes = without_mark(bytes);
-    let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let begun = bytes.trim_ascii_start();
+    let head = begun.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let first = std::str::from_utf8(head).ok().and_then(|line| Node::parse(line, 1).ok());
     match first {
         Some(line) if vscode::is_operation(&line) => vscode::read_jsonl(bytes, options),
-        Some(document) if blank(&bytes[head.len()..]) => read_document(document, options),
+        Some(document) if blank(&begun[head.len()..]) => read_document(document, options),
         _ => read_document(parse(bytes)?, options),
     }
 }

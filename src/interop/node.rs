@@ -64,6 +64,13 @@ impl Node {
         matches!(self, Self::Object(_))
     }
 
+    pub(super) fn as_object(&self) -> Option<&[(String, Self)]> {
+        match self {
+            Self::Object(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
     pub(super) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
@@ -126,9 +133,7 @@ impl Node {
             Self::Array(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
+                    out.push_str(if index == 0 { "" } else { "," });
                     item.write(out)?;
                 }
                 out.push(']');
@@ -136,9 +141,7 @@ impl Node {
             Self::Object(fields) => {
                 out.push('{');
                 for (index, (name, value)) in fields.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
+                    out.push_str(if index == 0 { "" } else { "," });
                     out.push_str(RawJson::of(name)?.get());
                     out.push(':');
                     value.write(out)?;

@@ -253,7 +253,7 @@ impl Fields {
         self.take_if(names, |node| !node.is_null()).map(|node| node.to_raw()).transpose()
     }
 
-    /// Takes a moment; `null` stays and counts as none.
+    /// Takes a moment; `null` and -1 stay and count as none.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ impl Fields {
         for name in &self.taken {
             reader.note(Outcome::Mapped, &path.field(name), "");
         }
-        let Node::Object(left) = &self.left else { return Ok(None) };
+        let left = self.left.as_object().unwrap_or_default();
         for (name, _) in left {
             reader.note(Outcome::Kept, &path.field(name), kept_in);
         }
@@ -298,12 +298,11 @@ impl Fields {
     }
 }
 
-/// A moment in milliseconds since 1970; `null` is none.
+/// A moment in milliseconds since 1970; `null` is none, and so is -1, which an editor writes for a
+/// moment that it does not know.
 pub(super) fn read_time(node: &Node, path: &Path<'_>) -> Result<Option<Timestamp>> {
-    if node.is_null() {
-        return Ok(None);
-    }
     let millis = match node {
+        Node::Scalar(token) if matches!(&**token, "null" | "-1") => return Ok(None),
         Node::Scalar(token) => token.parse::<i64>().ok(),
         _ => None,
     };

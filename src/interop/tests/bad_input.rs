@@ -114,7 +114,7 @@ fn what_is_missing_is_made_up_and_said() {
     assert_eq!(imported.model.id().as_str(), "new-1");
     assert_eq!(imported.model.session().created.as_millisecond(), 1000);
     insta::assert_snapshot!("made_up", imported.report);
-    let imported = import(r#"{"requests":[]}"#).unwrap();
+    let imported = import("\n\n{\"creationDate\":-1,\"requests\":[]}\n").unwrap();
     assert_eq!(imported.model.session().created.as_millisecond(), NOW);
     assert_eq!(imported.report.count(Outcome::Assumed), 2);
 }

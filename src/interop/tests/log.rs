@@ -145,6 +145,11 @@ fn a_log_cannot_be_made_deep_or_wide() {
     let wide: String =
         (0..5000).map(|n| format!("{{\"kind\":1,\"k\":[\"x{n}\"],\"v\":0}}\n")).collect();
     assert_eq!(after(&wide).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    let fields: Vec<String> = (0..5000).map(|n| format!("\"x{n}\":0")).collect();
+    let wide = format!("{{\"kind\":1,\"k\":[\"a\"],\"v\":{{{}}}}}", fields.join(","));
+    assert!(after(&wide).is_ok());
+    let error = after(&format!("{wide}\n{{\"kind\":3,\"k\":[\"a\",\"x1\"]}}")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
 }
 
 #[test]

@@ -46,24 +46,42 @@ pub(super) fn order(
     reader: &mut Reader<'_>,
 ) -> Order {
     let place = model.field("hierarchy");
-    let array = model.field("requests");
-    let places = by_id(requests);
+    let last = requests.len().checked_sub(1);
     let hierarchy = hierarchy.filter(|node| node.get("branches").is_some_and(Node::is_object));
     let Some(hierarchy) = hierarchy else {
-        if !requests.is_empty() {
+        if last.is_some() {
             reader.note(Outcome::Assumed, &place, "there is none: one conversation, in order");
         }
         let parents = (0..requests.len()).map(|index| Some(index.checked_sub(1))).collect();
-        return number(parents, requests.len().checked_sub(1));
+        return number(parents, last);
     };
-    let mut walk = Walk { places, parents: vec![None; requests.len()], reader, place: &place };
-    let active = walk.run(hierarchy);
-    let Walk { places, mut parents, reader, .. } = walk;
-    for index in 0..requests.len() {
+    let places = by_id(requests);
+    let parents = vec![None; requests.len()];
+    let mut walk = Walk { places: &places, parents, reader, place: &place };
+    let shown = walk.run(hierarchy);
+    let Walk { parents, reader, .. } = walk;
+    let active = shown.or(parents.iter().rposition(Option::is_some)).or(last);
+    if active != shown {
+        let detail = "it shows no request; the last one that it reaches is shown";
+        reader.note(Outcome::Repaired, &place, detail);
+    }
+    number(place_others(parents, requests, &places, model, reader), active)
+}
+
+/// Gives those requests a parent that the hierarchy does not reach.
+fn place_others(
+    mut parents: Parents,
+    requests: &[Node],
+    places: &HashMap<String, usize>,
+    model: &Path<'_>,
+    reader: &mut Reader<'_>,
+) -> Parents {
+    let array = model.field("requests");
+    for (index, request) in requests.iter().enumerate() {
         if parents[index].is_some() {
             continue;
         }
-        let id = requests[index].get("id").and_then(Node::as_string);
+        let id = request.get("id").and_then(Node::as_string);
         let twin = id.and_then(|id| places.get(&id).copied()).filter(|twin| *twin != index);
         let detail = match twin {
             Some(_) => "another request has its id; it is kept as that one's sibling",
@@ -72,56 +90,69 @@ pub(super) fn order(
         reader.note(Outcome::Repaired, &array.item(index), detail);
         parents[index] = Some(twin.and_then(|twin| parents[twin]).flatten());
     }
-    let active = active.or(requests.len().checked_sub(1));
-    number(parents, active)
+    parents
 }
 
 /// What each request follows: not known yet, nothing, or another request.
 type Parents = Vec<Option<Option<usize>>>;
 
 struct Walk<'a, 'r, 'o> {
-    places: HashMap<String, usize>,
+    places: &'a HashMap<String, usize>,
     parents: Parents,
     reader: &'r mut Reader<'o>,
     place: &'a Path<'a>,
 }
 
+/// A branch that is yet to be followed.
+struct Open {
+    branch: String,
+    /// What its items follow.
+    parent: Option<usize>,
+    /// Whether it is on the path that is shown.
+    is_shown: bool,
+}
+
 impl Walk<'_, '_, '_> {
-    /// Follows all branches from the root; returns the last request of the active path.
+    /// Follows all branches from the root; returns the last request of the path that is shown.
     fn run(&mut self, hierarchy: &Node) -> Option<usize> {
-        let text = |node: &Node, name: &str| node.get(name).and_then(Node::as_string);
         let branches: HashMap<&str, &Node> = match hierarchy.get("branches") {
             Some(Node::Object(all)) => all.iter().map(|(id, node)| (id.as_str(), node)).collect(),
             _ => HashMap::new(),
         };
         let mut visited = HashSet::new();
         let mut leaf = None;
-        let root = text(hierarchy, "rootBranchId");
-        let mut open = vec![(root.unwrap_or_default(), None, true)];
-        while let Some((id, parent, shown_branch)) = open.pop() {
-            let Some(branch) = branches.get(id.as_str()) else {
-                self.repaired(&format!("no branch has the id {:?}", shown(&id)));
+        let root = text(hierarchy, "rootBranchId").unwrap_or_default();
+        let mut open = vec![Open { branch: root, parent: None, is_shown: true }];
+        while let Some(next) = open.pop() {
+            let Some(branch) = branches.get(next.branch.as_str()) else {
+                self.repaired(&format!("no branch has the id {:?}", shown(&next.branch)));
                 continue;
             };
-            if !visited.insert(id.clone()) {
-                self.repaired(&format!("two items lead to the branch {:?}", shown(&id)));
-                continue;
-            }
-            let items = branch.get("items").map(Node::items).unwrap_or_default();
-            let active = self.active_item(branch, items.len());
-            for (index, item) in items.iter().enumerate() {
-                let request = text(item, "requestId").unwrap_or_default();
-                let at = self.place_request(&request, parent);
-                let is_shown = shown_branch && active == Some(index);
-                if is_shown {
-                    leaf = at.or(leaf);
-                }
-                if let Some(next) = text(item, "nextBranchId") {
-                    open.push((next, at.or(parent), is_shown));
-                }
+            if visited.insert(next.branch.clone()) {
+                leaf = self.follow(branch, &next, &mut open).or(leaf);
+            } else {
+                self.repaired(&format!("two items lead to the branch {:?}", shown(&next.branch)));
             }
         }
         leaf
+    }
+
+    /// Places the requests of a branch; returns the one that is shown.
+    fn follow(&mut self, branch: &Node, from: &Open, open: &mut Vec<Open>) -> Option<usize> {
+        let items = branch.get("items").map(Node::items).unwrap_or_default();
+        let active = self.active_item(branch, items.len());
+        let mut shown = None;
+        for (index, item) in items.iter().enumerate() {
+            let at = self.place_request(&text(item, "requestId").unwrap_or_default(), from.parent);
+            let is_shown = from.is_shown && active == Some(index);
+            if is_shown {
+                shown = at;
+            }
+            if let Some(branch) = text(item, "nextBranchId") {
+                open.push(Open { branch, parent: at.or(from.parent), is_shown });
+            }
+        }
+        shown
     }
 
     fn active_item(&mut self, branch: &Node, count: usize) -> Option<usize> {
@@ -153,6 +184,10 @@ impl Walk<'_, '_, '_> {
     fn repaired(&mut self, detail: &str) {
         self.reader.note(Outcome::Repaired, self.place, detail);
     }
+}
+
+fn text(node: &Node, name: &str) -> Option<String> {
+    node.get(name).and_then(Node::as_string)
 }
 
 /// Numbers the requests: always the first in the list of those whose parent has its number.

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::json::RawJson;
 use crate::model::DataEntry;
 
-/// How many fields an object may have to which operations add more. A look-up is linear.
+/// How many fields an object may have that operations look into: each look-up is linear, and a log
+/// may hold millions of them.
 const MOST_FIELDS: usize = 4096;
 
 /// A log that has been read to its end.
@@ -77,32 +78,36 @@ fn apply(
     let mut fields = Fields::of(operation, &Path::ROOT)?;
     let kind = fields.number(&["kind"]);
     let keys = fields.take("k").map(keys).transpose()?;
-    let value = fields.take("v");
-    let cut = fields.take("i");
-    if let Node::Object(left) = fields.node()
-        && !left.is_empty()
-    {
+    let (value, cut) = (fields.take("v"), fields.take("i"));
+    if fields.node().as_object().is_some_and(|left| !left.is_empty()) {
         reader.report.note_line(Outcome::Dropped, line, "fields that no operation has");
     }
     if kind == Some(0) {
-        let document = value.ok_or_else(|| Error::invalid("the snapshot holds nothing"))?;
-        *state = Some(document);
+        *state = Some(value.ok_or_else(|| Error::invalid("the snapshot holds nothing"))?);
         return Ok(());
     }
     let root = state.as_mut().ok_or_else(|| Error::invalid("no snapshot comes before it"))?;
     let keys = keys.ok_or_else(|| Error::invalid("the operation names no path"))?;
-    if let Some(value) = &value
-        && keys.len() + 1 + value.depth() > MAX_DEPTH
-    {
+    change(root, kind, &keys, value, cut).map_err(|error| error.with("path", shown(&keys)))
+}
+
+fn change(
+    root: &mut Node,
+    kind: Option<u64>,
+    keys: &[Key],
+    value: Option<Node>,
+    cut: Option<Node>,
+) -> Result<()> {
+    let depth = keys.len() + 1 + value.as_ref().map_or(0, Node::depth);
+    if depth > MAX_DEPTH {
         return Err(Error::limit_exceeded(format!("JSON is nested more than {MAX_DEPTH} deep")));
     }
     match kind {
-        Some(1) => set(root, &keys, value),
-        Some(2) => push(root, &keys, cut, value),
-        Some(3) => delete(root, &keys),
+        Some(1) => set(root, keys, value),
+        Some(2) => push(root, keys, cut, value),
+        Some(3) => delete(root, keys),
         _ => Err(Error::invalid("the operation is of no known kind")),
     }
-    .map_err(|error| error.with("path", shown(&keys)))
 }
 
 #[derive(Debug)]
@@ -141,6 +146,7 @@ fn find<'a>(root: &'a mut Node, keys: &[Key]) -> Result<&'a mut Node> {
     keys.iter().try_fold(root, |node, key| {
         let found = match (node, key) {
             (Node::Object(fields), Key::Field(name)) => {
+                check_width(fields, 0)?;
                 fields.iter_mut().find(|(known, _)| known == name).map(|(_, value)| value)
             }
             (Node::Array(items), Key::Item(index)) => items.get_mut(*index),
@@ -158,7 +164,10 @@ fn set(root: &mut Node, keys: &[Key], value: Option<Node>) -> Result<()> {
         return Ok(());
     };
     match (find(root, parents)?, key, value) {
-        (Node::Object(fields), Key::Field(name), None) => fields.retain(|(known, _)| known != name),
+        (Node::Object(fields), Key::Field(name), None) => {
+            check_width(fields, 0)?;
+            fields.retain(|(known, _)| known != name);
+        }
         (Node::Object(fields), Key::Field(name), Some(value)) => put(fields, name, value)?,
         (Node::Array(items), Key::Item(index), value) if *index <= items.len() => {
             let value = value.unwrap_or_else(|| Node::Scalar("null".into()));
@@ -176,15 +185,22 @@ fn set(root: &mut Node, keys: &[Key], value: Option<Node>) -> Result<()> {
 }
 
 fn put(fields: &mut Vec<(String, Node)>, name: &str, value: Node) -> Result<()> {
-    if let Some((_, known)) = fields.iter_mut().find(|(known, _)| known == name) {
-        *known = value;
-    } else if fields.len() < MOST_FIELDS {
-        fields.push((name.to_owned(), value));
-    } else {
-        let message = format!("an object would have more than {MOST_FIELDS} fields");
-        return Err(Error::limit_exceeded(message));
+    check_width(fields, 0)?;
+    match fields.iter_mut().find(|(known, _)| known == name) {
+        Some((_, known)) => *known = value,
+        None => {
+            check_width(fields, 1)?;
+            fields.push((name.to_owned(), value));
+        }
     }
     Ok(())
+}
+
+fn check_width(fields: &[(String, Node)], added: usize) -> Result<()> {
+    if fields.len() + added <= MOST_FIELDS {
+        return Ok(());
+    }
+    Err(Error::limit_exceeded(format!("an object has more than {MOST_FIELDS} fields")))
 }
 
 /// Cuts an array if a length is given, then adds to its end. One that is missing is made.
@@ -221,6 +237,7 @@ fn delete(root: &mut Node, keys: &[Key]) -> Result<()> {
     let Node::Object(fields) = find(root, parents)? else {
         return Err(Error::invalid("the path leads nowhere"));
     };
+    check_width(fields, 0)?;
     fields.retain(|(known, _)| known != name);
     Ok(())
 }
