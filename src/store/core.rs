@@ -115,14 +115,16 @@ impl Core {
     /// Makes a session's state the shared one, unless another call was faster: then that one is.
     pub(crate) fn share(&self, shared: Arc<Shared>) -> Arc<Shared> {
         let mut live = self.lock();
-        if let Some(other) = live.get(&shared.key).and_then(Weak::upgrade) {
-            // A deleted session's handles stay deleted; a new life has new ones.
-            if !other.is_gone() {
-                return other;
-            }
+        let other = live.get(&shared.key).and_then(Weak::upgrade);
+        // A deleted session's handles stay deleted; a new life has new ones.
+        if other.as_ref().is_none_or(|other| other.is_gone()) {
+            live.insert(shared.key.clone(), Arc::downgrade(&shared));
+            // The last handle of the other one takes the map's lock when it goes.
+            drop(live);
+            return shared;
         }
-        live.insert(shared.key.clone(), Arc::downgrade(&shared));
-        shared
+        drop(live);
+        other.unwrap_or(shared)
     }
 
     pub(crate) fn forget(&self, key: &SessionKey) {
