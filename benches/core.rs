@@ -8,6 +8,7 @@
 //!
 //! Everything is measured in one run on one disk, in turn; medians of many calls. The figures of
 //! another machine, or another hour, compare with nothing but their own limit.
+#![expect(clippy::expect_used, reason = "a benchmark stops at what it does not expect")]
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -54,7 +55,10 @@ fn main() {
 async fn measure(quick: bool) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let files = Arc::new(CountingFileSystem::new(Arc::new(RealFileSystem)));
-    let storage = FileStorage::with_files(folder.path().join("chats"), files.clone())?;
+    let storage = FileStorage::with_files(
+        folder.path().join("chats"),
+        Arc::<CountingFileSystem>::clone(&files),
+    )?;
     let store = ChatStore::builder(storage).build().await?;
     let (small, large) = (100, if quick { 5_000 } else { 100_000 });
     let rounds = if quick { 200 } else { 2_000 };
@@ -167,7 +171,10 @@ async fn open(
         let mut times = Vec::new();
         for _ in 0..rounds {
             let files = Arc::new(CountingFileSystem::new(Arc::new(RealFileSystem)));
-            let storage = FileStorage::with_files(folder.join("chats"), files.clone())?;
+            let storage = FileStorage::with_files(
+                folder.join("chats"),
+                Arc::<CountingFileSystem>::clone(&files),
+            )?;
             let store = ChatStore::builder(storage).build().await?;
             let before = files.counts();
             let start = Instant::now();

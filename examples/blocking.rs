@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --example blocking
 //! ```
+#![expect(clippy::expect_used, reason = "an example stops at what it does not expect")]
 
 use chatkeep::part::{Markdown, Thinking, ToolCall};
 use chatkeep::{RawJson, Result, blocking};

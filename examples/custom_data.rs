@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --example custom_data
 //! ```
+#![expect(clippy::expect_used, reason = "an example stops at what it does not expect")]
 
 use chatkeep::part::Markdown;
 use chatkeep::{ChatStore, DataRegistry, FileStorage, NewSession, Result};

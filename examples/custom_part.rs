@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chatkeep::migration::Migrations;
 use chatkeep::{
@@ -67,11 +68,11 @@ fn main() -> Result<()> {
 }
 
 async fn run() -> Result<()> {
-    let storage: std::sync::Arc<dyn Storage> = std::sync::Arc::new(MemoryStorage::new());
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let parts = PartRegistry::builtin().with::<Chart>()?.with_typetag()?;
     println!("kinds: {}", parts.kinds().collect::<Vec<_>>().join(", "));
 
-    let store = ChatStore::builder_on(storage.clone()).parts(parts.clone()).build().await?;
+    let store = ChatStore::builder_on(Arc::clone(&storage)).parts(parts.clone()).build().await?;
     let chat = store.local().create(NewSession::titled("Sales")).await?;
     let mut answer = chat.ask("How did we do, and where?").await?;
     answer.push(Chart { title: "Sales".to_owned(), series: vec![1.0, 2.5] }).await?;
@@ -90,7 +91,7 @@ async fn run() -> Result<()> {
     drop((answer, chat, store));
 
     // The code is gone: nothing is lost, and the fallback shows.
-    let store = ChatStore::builder_on(storage.clone()).build().await?;
+    let store = ChatStore::builder_on(Arc::clone(&storage)).build().await?;
     let chat = store.local().open(&id).await?;
     for turn in chat.model().turns() {
         for part in turn.response().parts() {

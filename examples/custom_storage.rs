@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --example custom_storage --features conformance
 //! ```
+#![expect(clippy::expect_used, reason = "an example stops at what it does not expect")]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

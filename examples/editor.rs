@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --example editor
 //! ```
+#![expect(clippy::expect_used, reason = "an example stops at what it does not expect")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

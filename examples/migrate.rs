@@ -103,7 +103,7 @@ async fn run() -> Result<()> {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let parts = PartRegistry::builtin().with::<old::Chart>()?;
     let store =
-        ChatStore::builder_on(storage.clone()).parts(parts).data(old::data()?).build().await?;
+        ChatStore::builder_on(Arc::clone(&storage)).parts(parts).data(old::data()?).build().await?;
     let chat = store.local().create(NewSession::titled("Sales")).await?;
     let chart = old::Chart { name: "Sales".to_owned(), points: vec![1.0, 2.0] };
     chat.record("How did we do?", [ResponsePart::new(chart)?]).await?;
@@ -114,7 +114,7 @@ async fn run() -> Result<()> {
     // The new application reads what the old one wrote.
     let parts = PartRegistry::builtin().with::<new::Chart>()?;
     let store =
-        ChatStore::builder_on(storage.clone()).parts(parts).data(new::data()?).build().await?;
+        ChatStore::builder_on(Arc::clone(&storage)).parts(parts).data(new::data()?).build().await?;
     let chat = store.local().open(&id).await?;
     let model = chat.model();
     let chart = model.turns().next().and_then(|turn| turn.response().parts().first().cloned());
