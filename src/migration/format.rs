@@ -69,7 +69,7 @@ impl Migrator {
     }
 
     pub(crate) fn record(&self, kind: &str, body: &str, written: &Version) -> Result<RawJson> {
-        let body = RawJson::parse(body)?;
+        let body = RawJson::parse_whole(body)?;
         self.check(written)?;
         if super::is_newer(written, &self.version)
             || self.records.is_current(written, &self.version)
@@ -77,12 +77,12 @@ impl Migrator {
             return Ok(body);
         }
         let record =
-            RawJson::parse(&format!("{{\"kind\":{},\"body\":{body}}}", RawJson::of(kind)?))?;
+            RawJson::parse_whole(&format!("{{\"kind\":{},\"body\":{body}}}", RawJson::of(kind)?))?;
         let migrated = self.records.migrate(&record, written, &self.version)?;
         let mut object: crate::json::Object<'_> = migrated.read()?;
         let body = object.take_raw("body").ok_or_else(|| {
             Error::invalid("a migration step removed a record's body").with("kind", kind)
         })?;
-        RawJson::from_raw(body)
+        RawJson::parse_whole(body.get())
     }
 }

@@ -16,6 +16,7 @@ use crate::migration::Migrations;
 mod any;
 mod builtin;
 mod data;
+mod envelope;
 mod registry;
 mod response_part;
 #[cfg(feature = "typetag")]

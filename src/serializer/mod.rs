@@ -15,6 +15,7 @@ use crate::log::{Event, SerializerInfo};
 use crate::model::ChatModel;
 use crate::part::{DataRegistry, PartRegistry};
 
+mod body;
 mod data;
 mod document;
 mod event;
