@@ -93,3 +93,6 @@ pub(crate) fn info(serializer: &dyn ChatModelSerializer) -> SerializerInfo {
         extra: crate::json::Extra::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
