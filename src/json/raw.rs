@@ -122,7 +122,12 @@ fn not_json(error: serde_json::Error) -> Error {
 
 /// The JSON has another shape than the format, or a type, says.
 pub(crate) fn shape(error: serde_json::Error) -> Error {
-    Error::invalid(format!("the JSON has another shape: {}", brief(&error)))
+    let brief = brief(&error);
+    // A limit that was found inside of serde comes out as its text alone.
+    if brief.contains("limit exceeded: ") {
+        return Error::limit_exceeded(format!("the JSON is too large: {brief}"));
+    }
+    Error::invalid(format!("the JSON has another shape: {brief}"))
 }
 
 /// What serde says, without what people wrote: it cites the strings that it did not expect, whole.

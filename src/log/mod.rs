@@ -14,6 +14,8 @@ use crate::part::ResponsePart;
 mod fold;
 mod records;
 mod salvage;
+#[cfg(test)]
+mod tests;
 
 pub use self::fold::Fold;
 pub use self::records::events_of;

@@ -179,3 +179,6 @@ fn parse(version: &str) -> Result<Version> {
         Error::invalid(format!("{version:?} is not a version of a migration step")).caused_by(e)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ mod data;
 mod envelope;
 mod registry;
 mod response_part;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "typetag")]
 mod typetag;
 mod unknown;

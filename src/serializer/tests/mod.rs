@@ -2,6 +2,7 @@
 //! wrong.
 
 mod arbitrary;
+mod errors;
 mod parts;
 mod properties;
 
