@@ -4,6 +4,8 @@ mod number;
 mod object;
 mod raw;
 mod scan;
+#[cfg(test)]
+pub(crate) mod schema;
 
 pub use self::number::Number;
 pub use self::object::{Extra, JsonMap};

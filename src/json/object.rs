@@ -269,6 +269,17 @@ macro_rules! json_object {
                 })
             }
         }
+
+        #[cfg(test)]
+        impl $crate::json::schema::Schema for $type {
+            fn schema(defs: &mut $crate::json::schema::Defs) -> serde_json::Value {
+                defs.object(stringify!($type), |_defs| vec![$((
+                    stringify!($field),
+                    stringify!($mode),
+                    $crate::json::schema::of_field(_defs, |object: &Self| &object.$field),
+                )),*])
+            }
+        }
     };
     (@write required, $self:ident, $map:ident, $field:ident) => {
         $map.serialize_entry(stringify!($field), &$self.$field)?;

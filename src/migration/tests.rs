@@ -71,7 +71,7 @@ fn steps_that_fail_and_numbers_that_would_be_rounded() {
             .migrate(&RawJson::parse(data).unwrap(), &version("1.0.0"), &version("2.0.0"))
             .unwrap_err()
     };
-    let failed = migrate(|_| Err(crate::Error::unsupported("not this one")), "1");
+    let failed = migrate(|_| Err(Error::unsupported("not this one")), "1");
     insta::assert_snapshot!(failed, @"unsupported: not this one (step 1.0.0 -> 2.0.0)");
     insta::assert_snapshot!(migrate(|_| panic!("at {}", 3), "1"), @"invalid: a migration step panicked: at 3 (step 1.0.0 -> 2.0.0)");
     let inexact = migrate(same, r#"{"id":123456789012345678901234567890}"#);

@@ -90,7 +90,7 @@ impl ChatResponseSerializer for JsonChatResponseSerializer {
     }
 }
 
-const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 12] = [
     "id",
     "state",
     "parts",

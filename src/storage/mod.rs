@@ -24,7 +24,7 @@ mod extras;
 pub mod file;
 mod head;
 pub mod key_value;
-mod line;
+pub(crate) mod line;
 mod listing;
 pub mod memory;
 mod query;

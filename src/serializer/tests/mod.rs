@@ -5,6 +5,7 @@ mod arbitrary;
 mod errors;
 mod parts;
 mod properties;
+mod schema;
 
 use semver::Version;
 

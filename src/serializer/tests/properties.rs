@@ -259,3 +259,48 @@ fn a_turn_of_which_nothing_was_answered_takes_one_record() {
     assert_eq!(folded.last_state(), Some(ResponseState::Pending));
     assert_eq!(events_of(&folded, log_of(&folded)), entries);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_valid_by_the_schemas(seed: u64, turns in 0..6_usize) {
+        use super::schema::{check, document, record};
+        /// serde_json's own values cannot hold it.
+        fn value(json: &str) -> serde_json::Value {
+            serde_json::from_str(&json.replace("1e999", "1")).unwrap()
+        }
+        let g = &mut Gen::new(seed);
+        let model = g.model(turns);
+        let schema = document();
+        let written = value(knowing().write_document(&model).unwrap().get());
+        prop_assert_eq!(check(&schema, &schema, &written, ""), Ok(()));
+        let schema = record();
+        for (place, line) in lines(&busy_log(g, turns)).into_iter().enumerate() {
+            let at = format!("record {}", place + 1);
+            prop_assert_eq!(check(&schema, &schema, &value(&line), &at), Ok(()));
+        }
+    }
+}
+
+/// The log's lines.
+pub(super) fn lines(log: &[Entry]) -> Vec<String> {
+    use crate::storage::line::{Checksum, encode};
+    use crate::storage::{BatchId, Body, Record, Revision};
+    let mut sum = Checksum::START;
+    let line = |(place, entry): (usize, &Entry)| {
+        let (kind, body) = write(&knowing(), entry);
+        let record = Record {
+            revision: Revision::new(place as u64 + 1),
+            turn: entry.turn,
+            kind: kind.into(),
+            at: entry.at,
+            batch: BatchId::new(place as u64),
+            body: Body::Json(body.into()),
+        };
+        let mut line = Vec::new();
+        sum = encode(&record, 0, None, sum, &mut line).unwrap();
+        String::from_utf8(line).unwrap()
+    };
+    log.iter().enumerate().map(line).collect()
+}
