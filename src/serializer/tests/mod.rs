@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod errors;
+mod example;
 mod parts;
 mod properties;
 mod schema;
