@@ -7,8 +7,8 @@ use std::process::Command;
 
 use jiff::Timestamp;
 
-use super::arbitrary::{Chart, Gen};
-use super::parts::{KINDS, builtin_kind};
+use super::arbitrary::Chart;
+use super::parts::KINDS;
 use super::{knowing, log_of, write};
 use crate::id::{RequestId, ResponseId, TurnId, WorkspaceId};
 use crate::json::{Extra, Number, RawJson};
@@ -239,15 +239,61 @@ fn the_document() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
 }
 
+/// One of each kind, with what people would see of it.
+fn parts() -> Vec<ResponsePart> {
+    let part = |part: crate::Result<ResponsePart>| part.unwrap();
+    let text = part(ResponsePart::new(Text::new("plain")));
+    let custom = Chart { title: "Loops".to_owned(), series: vec![1.5] };
+    let custom = part(ResponsePart::new(custom));
+    let horizontal = Horizontal::new([&text, &custom]).unwrap();
+    let mut changes = ChangeSet { title: Some("Rename".to_owned()), ..ChangeSet::default() };
+    changes.changes = vec![
+        FileChange::new("file:///a.rs", ChangeType::Add),
+        FileChange { target: Some("b".to_owned()), ..FileChange::new("b.rs", ChangeType::Modify) },
+        FileChange { state: ChangeState::Applied, ..FileChange::new("c.rs", ChangeType::Delete) },
+    ];
+    let mut plan = Plan::new(["Read", "Write"]);
+    plan.items[0].state = PlanState::Done;
+    let failed = ToolCall::new("1", "run").arguments(json(r#"{"cmd":"ls"}"#)).error("exit 1");
+    vec![
+        text,
+        part(ResponsePart::new(Markdown::new("*hi*"))),
+        part(ResponsePart::new(Thinking::new("hm").signature("c2ln"))),
+        part(ResponsePart::new(Code::new("rust", "fn main() {}"))),
+        part(ResponsePart::new(
+            ToolCall::new("1", "find").arguments(json(r#""a b""#)).result(json("[2]")),
+        )),
+        part(ResponsePart::new(failed)),
+        part(ResponsePart::new(crate::part::Command::new("editor.undo", "Undo"))),
+        part(ResponsePart::new(crate::part::Command::new("editor.undo", ""))),
+        part(ResponsePart::new(Progress::new("Reading"))),
+        part(ResponsePart::new(Status::new(StatusLevel::Warning, "Slow"))),
+        part(ResponsePart::new(ErrorPart::new("no network"))),
+        part(ResponsePart::new(Question::new("Run it?").option("Yes").option("No"))),
+        part(ResponsePart::new(Question::new("Run it?").answered(["Yes", "always"]))),
+        part(ResponsePart::new(Resource::at(ResourceKind::Image, "file:///a.png"))),
+        part(ResponsePart::new(Resource::default())),
+        part(ResponsePart::new(Citation::new("Manual", "https://example.com"))),
+        part(ResponsePart::new(Citation {
+            snippet: Some("…".to_owned()), ..Citation::default()
+        })),
+        part(ResponsePart::new(changes)),
+        part(ResponsePart::new(plan)),
+        part(ResponsePart::new(Compaction::new("So far"))),
+        part(ResponsePart::new(horizontal)),
+        part(ResponsePart::new(Separator::default())),
+    ]
+}
+
 #[test]
 fn the_envelope_and_the_fallback_of_every_built_in_kind() {
-    let shown: Vec<String> = (0..KINDS)
-        .map(|which| {
-            // A seed that shows most of the fields.
-            let part = builtin_kind(&mut Gen::new(41), which);
-            format!("{}\n    {:?}", part.to_envelope().unwrap(), part.fallback())
-        })
+    let shown: Vec<String> = parts()
+        .iter()
+        .map(|part| format!("{}\n    {:?}", part.to_envelope().unwrap(), part.fallback()))
         .collect();
+    let parts = parts();
+    let kinds: std::collections::BTreeSet<&str> = parts.iter().map(ResponsePart::kind).collect();
+    assert_eq!(kinds.len(), KINDS);
     insta::assert_snapshot!(shown.join("\n"));
 }
 
