@@ -1,5 +1,6 @@
 //! Kinds that register themselves.
 #![cfg(feature = "typetag")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::any::Any;
 use std::borrow::Cow;

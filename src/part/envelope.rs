@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::any::AnyPart;
+use super::blob::BlobRef;
 use super::builtin;
-use super::response_part::BlobRef;
 use crate::error::{Error, Result};
 use crate::json::{Extra, Object, RawJson, shape, write_extra};
 

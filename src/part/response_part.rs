@@ -9,12 +9,13 @@ use semver::Version;
 
 use super::Part;
 use super::any::AnyPart;
+use super::blob::BlobRef;
 use super::builtin;
 use super::envelope::{self, Envelope, FIRST};
 use super::registry::{Codec, PartRegistry};
 use super::unknown::{UnknownPart, UnknownReason};
 use crate::error::{Error, Result, guarded};
-use crate::json::{Extra, Name, Object, RawJson, json_object, shape};
+use crate::json::{Extra, Name, Object, RawJson, shape};
 
 /// Whose panic it is, for the error that becomes of it.
 const WRITES: &str = "the code that writes it";
@@ -25,21 +26,21 @@ const MAKES_FALLBACK: &str = "the code that makes its fallback";
 /// A part that was read keeps its envelope as it was written until it is replaced; its type is
 /// made when it is first looked at. Cloning is cheap. Two parts are equal if their envelopes are.
 #[derive(Clone)]
-pub struct ResponsePart(Arc<Inner>);
+pub struct ResponsePart(pub(super) Arc<Inner>);
 
-struct Inner {
-    kind: Cow<'static, str>,
-    version: Version,
+pub(super) struct Inner {
+    pub(super) kind: Cow<'static, str>,
+    pub(super) version: Version,
     /// What the envelope says; built-in kinds say it in their data instead.
-    fallback: Option<String>,
-    data: Data,
+    pub(super) fallback: Option<String>,
+    pub(super) data: Data,
     /// The envelope as it was read.
-    envelope: Option<RawJson>,
+    pub(super) envelope: Option<RawJson>,
     /// Fields of the envelope that this version does not know, where there is no envelope.
-    extra: Extra,
+    pub(super) extra: Extra,
 }
 
-enum Data {
+pub(super) enum Data {
     /// Made in this process, or changed.
     Typed(Box<dyn AnyPart>),
     /// Read; made into its type when it is looked at.
@@ -53,7 +54,7 @@ enum Data {
 }
 
 /// The JSON of data that was read.
-enum Json {
+pub(super) enum Json {
     /// A piece of the envelope.
     Within(Range<usize>),
     /// Loaded from a blob.
@@ -61,19 +62,6 @@ enum Json {
     /// The envelope names none, which is read as `null`.
     Absent,
 }
-
-/// Where the data of a large part lies: a blob of its session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlobRef {
-    /// The SHA-256 of the content, 64 hexadecimal digits.
-    pub sha256: String,
-    /// The content's length in bytes.
-    pub bytes: u64,
-    /// Fields of a newer version, kept.
-    pub extra: Extra,
-}
-
-json_object!(BlobRef { required sha256, required bytes });
 
 impl ResponsePart {
     /// A part of a kind.
@@ -211,15 +199,6 @@ impl ResponsePart {
         self.typed().err()
     }
 
-    /// Where its data lies if that has not been loaded.
-    #[must_use]
-    pub fn blob(&self) -> Option<&BlobRef> {
-        match &self.0.data {
-            Data::Stored { json: None, blob, .. } => blob.as_ref(),
-            _ => None,
-        }
-    }
-
     /// The JSON of the part's data; none where it lies in a blob.
     ///
     /// # Errors
@@ -256,64 +235,6 @@ impl ResponsePart {
         let version = self.version().clone().min(FIRST);
         let codec = PartRegistry::builtin().codec(self.kind(), &version);
         decode(&version, self.0.json(), &codec).ok()
-    }
-
-    /// The same part with its data in a blob instead of the envelope, which otherwise stays as it
-    /// is. A built-in kind's fallback has to stand in for its data from now on.
-    pub(crate) fn moved_to_blob(&self, blob: BlobRef, fallback: String) -> Self {
-        let stand_in = self.0.fallback.is_none() && builtin::is_builtin(self.kind());
-        let stand_in = stand_in.then_some(fallback);
-        let moved = self
-            .to_envelope()
-            .and_then(|envelope| envelope::with_blob(&envelope, &blob, stand_in.as_deref()));
-        // A part that cannot be written stays where it is: whoever writes it hears of it.
-        let Ok(envelope) = moved else { return self.clone() };
-        let codec = Err(UnknownReason::NotLoaded);
-        Self(Arc::new(Inner {
-            kind: self.0.kind.clone(),
-            version: self.0.version.clone(),
-            fallback: self.0.fallback.clone().or(stand_in),
-            data: Data::Stored { json: None, blob: Some(blob), codec, typed: OnceLock::new() },
-            envelope: Some(envelope),
-            extra: Extra::new(),
-        }))
-    }
-
-    /// The same part with the data that was loaded from its blob. Its envelope goes on to name the
-    /// blob.
-    pub(crate) fn loaded(&self, json: RawJson, parts: &PartRegistry) -> Result<Self> {
-        let codec = parts.codec(&self.0.kind, &self.0.version);
-        let (json, blob) = (Some(Json::Own(json)), self.blob().cloned());
-        Ok(Self(Arc::new(Inner {
-            kind: self.0.kind.clone(),
-            version: self.0.version.clone(),
-            fallback: self.0.fallback.clone(),
-            data: Data::Stored { json, blob, codec, typed: OnceLock::new() },
-            envelope: Some(self.to_envelope()?),
-            extra: Extra::new(),
-        })))
-    }
-
-    /// The same part with its data in the envelope, for documents that stand alone.
-    pub(crate) fn with_data_inline(&self) -> Self {
-        let Inner { data: Data::Stored { json: Some(Json::Own(json)), codec, .. }, .. } = &*self.0
-        else {
-            return self.clone();
-        };
-        let is_builtin = builtin::is_builtin(self.kind());
-        let inline = self
-            .to_envelope()
-            .and_then(|envelope| envelope::with_data(&envelope, json, is_builtin));
-        let Ok(envelope) = inline else { return self.clone() };
-        let (json, codec) = (Some(Json::Own(json.clone())), codec.clone());
-        Self(Arc::new(Inner {
-            kind: self.0.kind.clone(),
-            version: self.0.version.clone(),
-            fallback: self.0.fallback.clone().filter(|_| !is_builtin),
-            data: Data::Stored { json, blob: None, codec, typed: OnceLock::new() },
-            envelope: Some(envelope),
-            extra: Extra::new(),
-        }))
     }
 
     /// Whether text can be added to it: the built-in text, markdown, thinking and code.

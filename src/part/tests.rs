@@ -45,17 +45,14 @@ impl Part for Touchy {
         self.0.as_str().into()
     }
 
-    fn migrations() -> crate::migration::Migrations {
-        crate::migration::Migrations::new().step("1.0.0", "2.0.0", unwrap).step(
-            "2.0.0",
-            "3.0.0",
-            |value| match value {
-                Value::String(text) if text == "step fails" => Err(crate::Error::invalid("no")),
-                Value::String(text) if text == "step panics" => panic!("step"),
-                Value::String(text) => Ok(Value::String(text + "!")),
-                other => Ok(other),
-            },
-        )
+    fn migrations() -> Migrations {
+        Migrations::new().step("1.0.0", "2.0.0", unwrap).step("2.0.0", "3.0.0", |value| match value
+        {
+            Value::String(text) if text == "step fails" => Err(crate::Error::invalid("no")),
+            Value::String(text) if text == "step panics" => panic!("step"),
+            Value::String(text) => Ok(Value::String(text + "!")),
+            other => Ok(other),
+        })
     }
 }
 
