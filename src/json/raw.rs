@@ -75,12 +75,14 @@ impl RawJson {
         Self::kept(Cow::Owned(to_raw(value)?), MAX_WHOLE_DEPTH)
     }
 
+    /// Such a whole that need not be kept: borrowed, unless white space must go.
+    pub(crate) fn borrow_whole(json: &str) -> Result<Cow<'_, RawValue>> {
+        let raw: &RawValue = serde_json::from_str(json).map_err(not_json)?;
+        checked(Cow::Borrowed(raw), MAX_WHOLE_DEPTH)
+    }
+
     fn kept(raw: Cow<'_, RawValue>, depth: usize) -> Result<Self> {
-        if scan::check(raw.get(), depth)? {
-            let text = scan::minify(raw.get());
-            return Ok(Self(Arc::new(RawValue::from_string(text).map_err(not_json)?)));
-        }
-        Ok(Self(Arc::new(raw.into_owned())))
+        Ok(Self(Arc::new(checked(raw, depth)?.into_owned())))
     }
 
     /// Whether it is `null`.
@@ -109,6 +111,14 @@ impl RawJson {
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         serde_json::from_str(self.get()).map_err(shape)
     }
+}
+
+fn checked(raw: Cow<'_, RawValue>, depth: usize) -> Result<Cow<'_, RawValue>> {
+    if !scan::check(raw.get(), depth)? {
+        return Ok(raw);
+    }
+    let text = scan::minify(raw.get());
+    RawValue::from_string(text).map(Cow::Owned).map_err(not_json)
 }
 
 fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>> {

@@ -104,8 +104,15 @@ pub(super) fn with_data(envelope: &RawJson, data: &RawJson, is_builtin: bool) ->
 
 /// The envelope with text added to its data's `text`.
 pub(super) fn with_text(envelope: &RawJson, text: &str) -> Result<RawJson> {
+    let longer = |old: &RawValue| -> Result<Field<'_>> {
+        let old: String = serde_json::from_str(old.get()).map_err(shape)?;
+        Ok(Field::New(RawJson::of(&(old + text))?))
+    };
     let mut added = false;
     let changed = edited(envelope, |name, data| {
+        if name == "fallback" && data.get().starts_with('"') {
+            return Ok(Some(vec![("fallback", longer(data)?)]));
+        }
         if name != "data" || !data.get().starts_with('{') {
             return Ok(None);
         }
@@ -114,8 +121,7 @@ pub(super) fn with_text(envelope: &RawJson, text: &str) -> Result<RawJson> {
                 return Ok(None);
             }
             added = true;
-            let old: String = serde_json::from_str(old.get()).map_err(shape)?;
-            Ok(Some(vec![("text", Field::New(RawJson::of(&(old + text))?))]))
+            Ok(Some(vec![("text", longer(old)?)]))
         })?;
         Ok(Some(vec![("data", Field::New(data))]))
     })?;

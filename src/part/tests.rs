@@ -185,7 +185,7 @@ fn text_goes_to_the_end_whatever_the_registry_knows() {
     let envelopes = [
         r#"{"kind":"markdown","data":{"text":"a","x":1.50},"y":[1e3]}"#,
         r#"{"kind":"markdown","version":"1.3.0","data":{"text":"a","new":{}}}"#,
-        r#"{"kind":"markdown","version":"2.0.0","data":{"new":{},"text":"a"},"z":1}"#,
+        r#"{"kind":"markdown","version":"2.0.0","data":{"new":{},"text":"a"},"fallback":"a","z":1}"#,
         r#"{"kind":"thinking","fallback":"a","data":{"text":"a","signature":"s"}}"#,
     ];
     for registry in [PartRegistry::builtin(), PartRegistry::empty()] {

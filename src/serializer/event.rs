@@ -90,7 +90,7 @@ pub(super) fn read(
 ) -> Result<Event> {
     let record = json.migrator().record(kind, body, format);
     record
-        .and_then(|body| read_body(json, kind, body.as_raw()))
+        .and_then(|body| read_body(json, kind, &body))
         .map_err(|e| as_corrupt(e).with("kind", kind))
 }
 

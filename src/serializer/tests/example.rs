@@ -222,6 +222,19 @@ fn the_example_log_is_up_to_date() {
 }
 
 #[test]
+fn the_examples_in_the_specification_are_of_this_log() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/format.md")).unwrap();
+    let log = lines();
+    let cited: Vec<&str> =
+        text.lines().filter(|line| line.starts_with('{') && !line.contains("{…}")).collect();
+    assert!(cited.len() > 5);
+    for line in cited {
+        assert!(log.contains(line), "{line}");
+    }
+}
+
+#[test]
 fn the_body_of_every_kind_of_record() {
     let bodies: Vec<String> = example()
         .iter()
