@@ -92,9 +92,12 @@ async fn append(
         .expect("a file to compare with");
     let mut times = vec![Vec::new(); chats.len() + 1];
     let (mut written, mut syncs) = (0, 0);
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let before = files.counts();
-        for (place, (_, chat)) in chats.iter().enumerate() {
+        // In turn, and each as often the first.
+        for step in 0..chats.len() {
+            let place = (step + round) % chats.len();
+            let chat = &chats[place].1;
             let start = Instant::now();
             chat.record(message(), [Markdown::new(message())]).await?;
             times[place].push(start.elapsed());
