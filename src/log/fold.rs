@@ -86,6 +86,11 @@ impl Fold {
         &mut self.model
     }
 
+    /// Notes that the log was rewritten by another version.
+    pub(crate) fn set_log(&mut self, log: LogInfo) {
+        self.log = log;
+    }
+
     /// Sets data that is never written.
     pub(crate) fn set_transient(&mut self, id: &str, value: Option<RawJson>) {
         Arc::make_mut(&mut self.model.meta).data.set_transient(id, value);

@@ -142,6 +142,10 @@ impl ChatModelSerializer for JsonChatModelSerializer {
         self.version.clone()
     }
 
+    fn format(&self) -> &Version {
+        self.migrator.version()
+    }
+
     fn parts(&self) -> &PartRegistry {
         &self.parts
     }

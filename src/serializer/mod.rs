@@ -40,6 +40,9 @@ pub trait ChatModelSerializer: fmt::Debug + Send + Sync + 'static {
     /// The version of what it writes.
     fn version(&self) -> Version;
 
+    /// The version of the format that it writes, and the newest that it reads as its own.
+    fn format(&self) -> &Version;
+
     /// The kinds of parts that it reads into their types.
     fn parts(&self) -> &PartRegistry;
 

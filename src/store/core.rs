@@ -14,7 +14,7 @@ use super::writer::{Command, Job, Outcome, Run};
 use crate::environment::{Clock, IdSource};
 use crate::error::{Error, Result};
 use crate::json::Extra;
-use crate::log::{FORMAT, LogInfo};
+use crate::log::LogInfo;
 use crate::serializer::{ChatModelSerializer, info};
 use crate::storage::{BatchId, SessionKey, Storage};
 
@@ -89,7 +89,7 @@ impl Core {
 
     pub(crate) fn log_info(&self, key: &SessionKey) -> LogInfo {
         LogInfo {
-            format: FORMAT,
+            format: self.serializer.format().clone(),
             serializer: info(&*self.serializer),
             owner: key.owner.clone(),
             session: key.id.clone(),

@@ -201,16 +201,16 @@ fn check(core: &Core, key: &SessionKey, log: &LogInfo) -> Result<()> {
         let said = SessionKey::new(log.owner.clone(), log.session.clone());
         return Err(in_session(Error::corrupt(format!("the log is that of {said}")), key));
     }
-    if log.format.major > crate::log::FORMAT.major {
-        let message =
-            format!("format {} is newer than {}, the newest known", log.format, crate::log::FORMAT);
+    let known = core.serializer.format();
+    if log.format.major > known.major {
+        let message = format!("format {} is newer than {known}, the newest known", log.format);
         return Err(in_session(Error::new(ErrorKind::UnsupportedVersion, message), key));
     }
     crate::serializer::check_serializer(&log.serializer, &*core.serializer)
         .map_err(|e| in_session(e, key))
 }
 
-fn decode(core: &Core, record: &Record, log: &LogInfo) -> Result<Entry> {
+pub(crate) fn decode(core: &Core, record: &Record, log: &LogInfo) -> Result<Entry> {
     let event = core.serializer.read_event(&record.kind, text(record)?, &log.format)?;
     Ok(Entry { turn: record.turn, at: record.at, event })
 }

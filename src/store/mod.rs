@@ -32,6 +32,7 @@ mod plan;
 mod resume;
 mod session;
 mod session_data;
+mod upgrade;
 mod writer;
 
 pub use self::answer::{Answer, IntoPart};

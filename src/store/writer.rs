@@ -17,6 +17,7 @@ use super::core::Core;
 use super::live::{Live, Pending, Shared, Unresolved};
 use super::load::{apply, catch_up, gone, in_session};
 use super::plan::{Plan, Planned};
+use super::upgrade::upgrade;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::storage::{
@@ -280,6 +281,9 @@ async fn attempt(shared: &Arc<Shared>, jobs: &mut [Pursued]) -> Result<Step> {
     let core = &shared.core;
     if shared.lock().unresolved.is_some() {
         catch_up(shared).await?;
+    }
+    if let Err(error) = upgrade(shared).await {
+        return settle_failure(shared, Vec::new(), None, error).await;
     }
     let abandoned = is_abandoned(shared).await?;
     let now = core.clock.now();
