@@ -31,8 +31,8 @@ use crate::json::RawJson;
 use crate::model::{ChatModel, ChatResponse, Draft, Feedback, ResponseError, SessionChange, Usage};
 use crate::part::ResponsePart;
 use crate::storage::{
-    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery, TextHits,
-    TextQuery, Totals,
+    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery,
+    TextHits, TextQuery, Totals,
 };
 use crate::store::{
     self, Budget, Change, ChatStoreBuilder, Context, IntoPart, ListChange, NewRequest, NewSession,
@@ -537,3 +537,15 @@ fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     let _ = timer.join();
     result
 }
+
+macro_rules! from_async {
+    ($($name:ident),*) => {$(
+        impl From<store::$name> for $name {
+            fn from(same: store::$name) -> Self {
+                Self(same)
+            }
+        }
+    )*};
+}
+
+from_async!(ChatStore, OwnedStore, ChatSession, Answer, Changes, ListChanges);

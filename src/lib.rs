@@ -62,9 +62,7 @@ mod store;
 
 pub use crate::environment::{Clock, IdSource, RandomIds, SystemClock};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::id::{
-    MAX_ID_BYTES, OwnerId, RequestId, ResponseId, SessionId, TurnId, WorkspaceId,
-};
+pub use crate::id::{MAX_ID_BYTES, OwnerId, RequestId, ResponseId, SessionId, TurnId, WorkspaceId};
 pub use crate::json::{Extra, JsonMap, Number, RawJson};
 pub use crate::model::{ChatModel, ResponseState, SessionStatus, Turn};
 #[cfg(feature = "typetag")]

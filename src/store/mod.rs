@@ -23,6 +23,7 @@ mod compact;
 mod context;
 mod core;
 mod extract;
+mod held;
 mod import;
 mod live;
 mod load;
@@ -32,6 +33,7 @@ mod plan;
 mod resume;
 mod session;
 mod session_data;
+mod write;
 mod writer;
 
 pub use self::answer::{Answer, IntoPart};

@@ -1,10 +1,8 @@
-//! The façade as a host uses it.
+//! The shortest way through.
 
-use chatkeep::{ChatStore, MemoryStorage, NewSession, Result};
+use chatkeep::{ChatStore, NewSession};
 
-fn block<T>(future: impl Future<Output = Result<T>>) -> T {
-    pollster::block_on(future).unwrap()
-}
+use crate::common::*;
 
 #[test]
 fn a_chat_persists_by_itself_and_is_restored_whole() {
@@ -28,14 +26,16 @@ fn a_chat_persists_by_itself_and_is_restored_whole() {
             .turns()
             .map(|turn| (turn.request().text().into_owned(), turn.response().text()))
             .collect();
-        assert_eq!(texts, [
-            (
-                "Why does the parser loop?".to_owned(),
-                "Because the sentinel is never reached.\nwhile !eof() {}".to_owned()
-            ),
-            ("And now?".to_owned(), "It ends.".to_owned()),
-        ]);
+        assert_eq!(
+            texts,
+            [
+                (
+                    "Why does the parser loop?".to_owned(),
+                    "Because the sentinel is never reached.\nwhile !eof() {}".to_owned()
+                ),
+                ("And now?".to_owned(), "It ends.".to_owned()),
+            ]
+        );
         Ok(())
     });
-    let _ = MemoryStorage::new();
 }

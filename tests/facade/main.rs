@@ -1,0 +1,12 @@
+//! The façade as a host uses it, and as the world treats it.
+
+mod basics;
+mod cancel;
+mod common;
+mod concurrency;
+mod crash;
+mod deletion;
+mod everything;
+mod failing;
+mod flaky;
+mod windows;
