@@ -43,14 +43,14 @@
 //! | keep data of your own with a chat | [`DataRegistry`] |
 //! | change how it is written | [`serializer`] |
 //! | keep it somewhere else | [`Storage`], [`KeyValue`], the [`storage`] module |
-//! (interop)
+//! | read other applications' chats | [`interop`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod blocking;
 mod environment;
 mod error;
 mod id;
-// interop
+pub mod interop;
 mod json;
 pub mod log;
 pub mod migration;
@@ -77,3 +77,8 @@ pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,
     ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Role,
 };
+
+/// The README's example runs as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

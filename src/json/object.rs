@@ -79,6 +79,16 @@ impl<'a> Object<'a> {
         (value.get() != "null").then_some(value)
     }
 
+    /// Takes a field whose value may be any JSON, `null` as well.
+    pub(crate) fn take_json<E: serde::de::Error>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<RawJson>, E> {
+        let Some(at) = self.0.iter().position(|(known, _)| known == name) else { return Ok(None) };
+        let json = RawJson::from_raw(self.0.remove(at).1);
+        json.map(Some).map_err(|e| E::custom(format_args!("field `{name}`: {e}")))
+    }
+
     /// Takes an optional field.
     pub(crate) fn take<T: Deserialize<'a>, E: serde::de::Error>(
         &mut self,
@@ -109,7 +119,7 @@ impl<'a> Object<'a> {
     /// The fields that nobody took.
     pub(crate) fn rest<E: serde::de::Error>(self) -> Result<Extra, E> {
         let keep = |(name, raw): (Cow<'_, str>, &RawValue)| {
-            RawJson::from_raw(raw).map(|value| (name.into(), value)).map_err(E::custom)
+            RawJson::from_raw_whole(raw).map(|value| (name.into(), value)).map_err(E::custom)
         };
         self.0.into_iter().map(keep).collect::<Result<_, E>>().map(Extra)
     }
@@ -162,8 +172,8 @@ fn duplicate<'a>(fields: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-/// A field's name, borrowed unless it holds an escape.
-struct Name<'a>(Cow<'a, str>);
+/// A name, borrowed unless it holds an escape.
+pub(crate) struct Name<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -208,6 +218,25 @@ impl<'de> Deserialize<'de> for JsonMap {
     }
 }
 
+/// Writes the fields that this version does not know. One that is named like a known one is an
+/// error: what was written could not be read again.
+pub(crate) fn write_extra<M: serde::ser::SerializeMap>(
+    map: &mut M,
+    extra: &Extra,
+    known: &[&str],
+) -> Result<(), M::Error> {
+    use serde::ser::Error as _;
+    for (name, value) in extra.iter() {
+        if known.contains(&name) {
+            return Err(M::Error::custom(format_args!(
+                "the unknown field `{name}` has the name of a known one"
+            )));
+        }
+        map.serialize_entry(name, value)?;
+    }
+    Ok(())
+}
+
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -215,8 +244,9 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// Writes `Serialize` and `Deserialize` for a struct with an `extra: Extra` field.
 ///
 /// Each field is `required`, `optional` (an `Option`), `default` (left out when it is at its
-/// default) or `apart` (neither written nor read here: its serializer puts it beside the others and
-/// finds it among the unknown ones). Fields are written in this order, then the unknown ones.
+/// default), `json` or `optional_json` (a `RawJson`, or an `Option` of one, of which `null` is a
+/// value too), or `apart` (neither written nor read here: its serializer puts it beside the others
+/// and finds it among the unknown ones). Fields are written in this order, then the unknown ones.
 macro_rules! json_object {
     ($type:ident { $($mode:ident $field:ident),* $(,)? }) => {
         impl serde::Serialize for $type {
@@ -224,9 +254,7 @@ macro_rules! json_object {
                 use serde::ser::SerializeMap as _;
                 let mut map = serializer.serialize_map(None)?;
                 $($crate::json::json_object!(@write $mode, self, map, $field);)*
-                for (name, value) in self.extra.iter() {
-                    map.serialize_entry(name, value)?;
-                }
+                $crate::json::write_extra(&mut map, &self.extra, &[$(stringify!($field)),*])?;
                 map.end()
             }
         }
@@ -239,6 +267,17 @@ macro_rules! json_object {
                     $($field: $crate::json::json_object!(@read $mode, object, $field),)*
                     extra: object.rest()?,
                 })
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::json::schema::Schema for $type {
+            fn schema(defs: &mut $crate::json::schema::Defs) -> serde_json::Value {
+                defs.object(stringify!($type), |_defs| vec![$((
+                    stringify!($field),
+                    stringify!($mode),
+                    $crate::json::schema::of_field(_defs, |object: &Self| &object.$field),
+                )),*])
             }
         }
     };
@@ -255,7 +294,23 @@ macro_rules! json_object {
             $map.serialize_entry(stringify!($field), &$self.$field)?;
         }
     };
+    (@write json, $self:ident, $map:ident, $field:ident) => {
+        $map.serialize_entry(stringify!($field), &$self.$field)?;
+    };
+    (@write optional_json, $self:ident, $map:ident, $field:ident) => {
+        if let Some(value) = &$self.$field {
+            $map.serialize_entry(stringify!($field), value)?;
+        }
+    };
     (@write apart, $self:ident, $map:ident, $field:ident) => {};
+    (@read json, $object:ident, $field:ident) => {
+        $object
+            .take_json(stringify!($field))?
+            .ok_or_else(|| serde::de::Error::missing_field(stringify!($field)))?
+    };
+    (@read optional_json, $object:ident, $field:ident) => {
+        $object.take_json(stringify!($field))?
+    };
     (@read apart, $object:ident, $field:ident) => { Default::default() };
     (@read required, $object:ident, $field:ident) => { $object.require(stringify!($field))? };
     (@read optional, $object:ident, $field:ident) => { $object.take(stringify!($field))? };

@@ -1,12 +1,13 @@
 //! A JSON value kept token for token.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::scan;
+use super::scan::{self, MAX_DEPTH, MAX_WHOLE_DEPTH};
 use crate::error::{Error, Result};
 
 /// A JSON value that is kept as it was written: key order, number spelling, numbers of any length.
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), chatkeep::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct RawJson(Arc<RawValue>);
+pub struct RawJson(Arc<Box<RawValue>>);
 
 impl RawJson {
     /// Checks a JSON text and keeps it.
@@ -45,11 +46,7 @@ impl RawJson {
     ///
     /// Those of [`parse`](Self::parse).
     pub fn from_raw(raw: &RawValue) -> Result<Self> {
-        if scan::check(raw.get())? {
-            let text = scan::minify(raw.get());
-            return Ok(Self(RawValue::from_string(text).map_err(not_json)?.into()));
-        }
-        Ok(Self(raw.to_owned().into()))
+        Self::kept(Cow::Borrowed(raw), MAX_DEPTH)
     }
 
     /// Writes a value as JSON.
@@ -59,9 +56,39 @@ impl RawJson {
     /// [`Invalid`](crate::ErrorKind::Invalid) if the value cannot be written, and those of
     /// [`parse`](Self::parse).
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let raw = serde_json::value::to_raw_value(value)
-            .map_err(|e| Error::invalid("the value cannot be written as JSON").caused_by(e))?;
-        Self::from_raw(&raw)
+        Self::kept(Cow::Owned(to_raw(value)?), MAX_DEPTH)
+    }
+
+    /// Checks the text of a whole that adopters' values stand in: a record's body, a document. It
+    /// may be a little deeper than they, so that a value that fits into a small whole fits into
+    /// any.
+    pub(crate) fn parse_whole(json: &str) -> Result<Self> {
+        Self::from_raw_whole(serde_json::from_str(json).map_err(not_json)?)
+    }
+
+    pub(crate) fn from_raw_whole(raw: &RawValue) -> Result<Self> {
+        Self::kept(Cow::Borrowed(raw), MAX_WHOLE_DEPTH)
+    }
+
+    /// Writes such a whole.
+    pub(crate) fn of_whole<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        Self::kept(Cow::Owned(to_raw(value)?), MAX_WHOLE_DEPTH)
+    }
+
+    /// Such a whole that need not be kept: borrowed, unless white space must go.
+    pub(crate) fn borrow_whole(json: &str) -> Result<Cow<'_, RawValue>> {
+        let raw: &RawValue = serde_json::from_str(json).map_err(not_json)?;
+        checked(Cow::Borrowed(raw), MAX_WHOLE_DEPTH)
+    }
+
+    fn kept(raw: Cow<'_, RawValue>, depth: usize) -> Result<Self> {
+        Ok(Self(Arc::new(checked(raw, depth)?.into_owned())))
+    }
+
+    /// Whether it is `null`.
+    #[must_use]
+    pub(crate) fn is_null(&self) -> bool {
+        self.get() == "null"
     }
 
     /// The JSON text.
@@ -80,15 +107,54 @@ impl RawJson {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the JSON is not of that shape.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the JSON is not of that shape, saying where.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
-        serde_json::from_str(self.get())
-            .map_err(|e| Error::invalid("the JSON has another shape").caused_by(e))
+        serde_json::from_str(self.get()).map_err(shape)
     }
 }
 
+fn checked(raw: Cow<'_, RawValue>, depth: usize) -> Result<Cow<'_, RawValue>> {
+    if !scan::check(raw.get(), depth)? {
+        return Ok(raw);
+    }
+    let text = scan::minify(raw.get());
+    RawValue::from_string(text).map(Cow::Owned).map_err(not_json)
+}
+
+fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(value)
+        .map_err(|e| Error::invalid(format!("the value cannot be written as JSON: {}", brief(&e))))
+}
+
 fn not_json(error: serde_json::Error) -> Error {
-    Error::invalid("it is not JSON").caused_by(error)
+    Error::invalid(format!("it is not JSON: {}", brief(&error)))
+}
+
+/// The JSON has another shape than the format, or a type, says.
+pub(crate) fn shape(error: serde_json::Error) -> Error {
+    let brief = brief(&error);
+    // A limit that was found inside of serde comes out as its text alone.
+    if brief.contains("limit exceeded: ") {
+        return Error::limit_exceeded(format!("the JSON is too large: {brief}"));
+    }
+    Error::invalid(format!("the JSON has another shape: {brief}"))
+}
+
+/// What serde says, without what people wrote: it cites the strings that it did not expect, whole.
+fn brief(error: &serde_json::Error) -> String {
+    /// Longer messages are cut.
+    const LONGEST: usize = 300;
+    let mut text = error.to_string();
+    if let (Some(start), Some(end)) = (text.find("string \""), text.rfind("\", expected"))
+        && start + 7 <= end
+    {
+        text.replace_range(start + 6..=end, "");
+    }
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Debug for RawJson {
@@ -120,6 +186,6 @@ impl Serialize for RawJson {
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Self::from_raw(&raw).map_err(serde::de::Error::custom)
+        Self::kept(Cow::Owned(raw), MAX_DEPTH).map_err(serde::de::Error::custom)
     }
 }

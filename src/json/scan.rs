@@ -3,11 +3,14 @@
 
 use crate::error::{Error, Result};
 
-/// How deep arrays and objects may be nested.
-const MAX_DEPTH: usize = 128;
+/// How deep arrays and objects of a value may be nested.
+pub(super) const MAX_DEPTH: usize = 128;
+
+/// How deep those of a record's body or a document may be, whose own levels come on top.
+pub(super) const MAX_WHOLE_DEPTH: usize = MAX_DEPTH + 16;
 
 /// Checks depth and surrogates and says whether there is white space outside of strings.
-pub(crate) fn check(json: &str) -> Result<bool> {
+pub(crate) fn check(json: &str, deepest: usize) -> Result<bool> {
     let bytes = json.as_bytes();
     let mut depth = 0_usize;
     let mut spaced = false;
@@ -20,9 +23,9 @@ pub(crate) fn check(json: &str) -> Result<bool> {
             }
             b'{' | b'[' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
+                if depth > deepest {
                     return Err(Error::limit_exceeded(format!(
-                        "JSON is nested more than {MAX_DEPTH} deep"
+                        "JSON is nested more than {deepest} deep"
                     ))
                     .with("byte", at));
                 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{DataLevel, Entry, Event, LogInfo, RequestEvent, SessionState};
-use crate::error::{Error, Result};
-use crate::id::{RequestId, ResponseId, TurnId};
+use super::{Checkpoint, DataLevel, Entry, Event, LogInfo, RequestEvent, SessionState, salvage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::TurnId;
 use crate::json::RawJson;
-use crate::model::{ChatModel, ChatRequest, ChatResponse, ResponseState, Turn};
+use crate::model::{ChatModel, ChatResponse, ResponseState, Turn};
 use crate::part::ResponsePart;
 
 /// Makes a model out of a log's entries: of its newest turns first, of earlier ones on demand, and
@@ -22,39 +22,52 @@ pub struct Fold {
 
 impl Fold {
     /// Folds the end of a log: everything from some turn's request on, and a checkpoint or the
-    /// log's beginning. `damaged` says that these are all that could be read of a damaged log; a
-    /// turn whose request is lost gets an empty one.
+    /// log's beginning.
+    ///
+    /// `damaged` says that these are all entries that could be read of a damaged log: see
+    /// [`salvaged`](Self::salvaged).
     ///
     /// # Errors
     ///
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if neither is there, or entries contradict each
     /// other.
     pub fn newest(entries: Vec<Entry>, damaged: bool) -> Result<Self> {
-        let (log, state, active, turns) = base(&entries)?;
+        let base = base(&entries)?;
+        if damaged {
+            return salvage::fold(entries, base);
+        }
         let request = entries.iter().find(|entry| matches!(entry.event, Event::Request(_)));
-        let first = match request {
-            // A damaged log is folded whole.
-            _ if damaged => 1,
-            Some(entry) => entry.turn.get(),
-            None => turns + 1,
-        };
-        let mut model = ChatModel::unloaded(state.meta, first - 1, active);
-        model.extra = state.extra;
-        let mut fold = Self { model, log, deferred: Arc::default() };
-        let checkpoint =
-            entries.iter().rposition(|entry| matches!(entry.event, Event::Checkpoint(_)));
-        for (place, entry) in entries.into_iter().enumerate() {
-            // What the newest checkpoint says of the session stands for all before it.
-            let superseded = checkpoint.is_some_and(|checkpoint| place < checkpoint);
-            if superseded && entry.turn == TurnId::SESSION {
-                continue;
-            }
-            if damaged {
-                fold.fill_up_to(&entry)?;
-            }
+        let first = request.map_or(base.turns + 1, |entry| entry.turn.get());
+        let mut fold = Self::starting_at(first, base);
+        for entry in without_superseded(entries) {
             fold.apply(entry)?;
         }
         Ok(fold)
+    }
+
+    /// Folds all entries that could be read of a damaged log, so that one that is lost hides no
+    /// other: a turn whose request is lost gets an empty one, a part that is lost a
+    /// [`Status`](crate::part::Status) in its place, and what contradicts the rest is left out.
+    ///
+    /// Where the log's first records are lost as well the session has the log's owner and id, and
+    /// the time of the first entry that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if there is no entry at all.
+    pub fn salvaged(entries: Vec<Entry>, log: LogInfo) -> Result<Self> {
+        let base = match base(&entries) {
+            Ok(base) => base,
+            Err(_) => salvage::base(&entries, log)?,
+        };
+        salvage::fold(entries, base)
+    }
+
+    pub(super) fn starting_at(first: u64, base: Base) -> Self {
+        let first = first.max(1);
+        let mut model = ChatModel::unloaded(base.state.meta, first - 1, base.active);
+        model.extra = base.state.extra;
+        Self { model, log: base.log, deferred: Arc::default() }
     }
 
     /// The model as it stands.
@@ -67,6 +80,10 @@ impl Fold {
     #[must_use]
     pub fn log(&self) -> &LogInfo {
         &self.log
+    }
+
+    pub(super) fn model_mut(&mut self) -> &mut ChatModel {
+        &mut self.model
     }
 
     /// Sets data that is never written.
@@ -109,6 +126,12 @@ impl Fold {
                 self.model.extra = state.extra;
             }
             Event::Checkpoint(checkpoint) => {
+                let (counted, turns) = (checkpoint.turns, self.model.turn_count());
+                if counted != turns {
+                    return Err(Error::corrupt(format!(
+                        "a checkpoint counts {counted} turns where there are {turns}"
+                    )));
+                }
                 let mut meta = checkpoint.state.meta;
                 meta.data.keep_transient_of(&self.model.meta.data);
                 self.model.meta = Arc::new(meta);
@@ -123,12 +146,22 @@ impl Fold {
             Event::Data(data) if data.on == DataLevel::Session => {
                 Arc::make_mut(&mut self.model.meta).data.set(data.id, data.entry);
             }
-            Event::Active(active) => self.model.active = active,
+            Event::Active(active) => {
+                if let Some(id) = active.filter(|id| !self.has(*id)) {
+                    return Err(no_such_turn(id));
+                }
+                self.model.active = active;
+            }
             Event::Request(request) => self.begin(turn, *request)?,
             Event::Other { .. } | Event::Claim(_) => {}
             event => self.apply_to_turn(Entry { turn, at, event })?,
         }
         Ok(())
+    }
+
+    /// Whether there is such a turn, loaded or not.
+    fn has(&self, id: TurnId) -> bool {
+        id != TurnId::SESSION && id.get() <= self.model.turn_count()
     }
 
     fn begin(&mut self, id: TurnId, event: RequestEvent) -> Result<()> {
@@ -142,7 +175,7 @@ impl Fold {
     }
 
     fn apply_to_turn(&mut self, entry: Entry) -> Result<()> {
-        if entry.turn.get() > self.model.turn_count() {
+        if !self.has(entry.turn) {
             return Err(no_such_turn(entry.turn));
         }
         match self.model.turn_mut(entry.turn) {
@@ -152,22 +185,6 @@ impl Fold {
                 Ok(())
             }
         }
-    }
-
-    /// In a damaged log a turn may be spoken of whose request is lost.
-    fn fill_up_to(&mut self, entry: &Entry) -> Result<()> {
-        let begins = matches!(entry.event, Event::Request(_));
-        let needed = entry.turn.get().saturating_sub(u64::from(begins));
-        while self.model.turn_count() < needed {
-            let number = self.model.turn_count() + 1;
-            let request = ChatRequest::new(RequestId::new(format!("lost-{number}"))?, entry.at);
-            let mut response =
-                ChatResponse::new(ResponseId::new(format!("lost-response-{number}"))?);
-            response.state = ResponseState::Interrupted;
-            let parent = (number > 1).then(|| TurnId::new(number - 1));
-            self.model.push(Turn::new(TurnId::new(number), parent, request, response));
-        }
-        Ok(())
     }
 
     /// Adds turns before those that are loaded, out of the entries before theirs.
@@ -188,6 +205,8 @@ impl Fold {
                     turns.push(turn_of(id, *request)?);
                 }
                 _ if id == TurnId::SESSION => {}
+                Event::Other { .. } | Event::Claim(_) => {}
+                _ if id.get() >= self.model.first => return Err(no_such_turn(id)),
                 event => {
                     let entry = Entry { turn: id, at, event };
                     match find(&mut turns, id) {
@@ -200,7 +219,8 @@ impl Fold {
         if turns.last().is_some_and(|last| last.id.get() + 1 != self.model.first) {
             return Err(Error::corrupt("earlier turns do not end where the loaded ones begin"));
         }
-        let deferred = Arc::make_mut(&mut self.deferred);
+        // A copy, so that an error leaves everything as it was.
+        let mut deferred = (*self.deferred).clone();
         for turn in &mut turns {
             for entry in deferred.remove(&turn.id).unwrap_or_default() {
                 apply_to(turn, entry)?;
@@ -211,6 +231,7 @@ impl Fold {
             entries.extend(deferred.remove(&id).unwrap_or_default());
             deferred.insert(id, entries);
         }
+        self.deferred = Arc::new(deferred);
         self.model.prepend(turns);
         Ok(())
     }
@@ -221,15 +242,22 @@ fn find(turns: &mut [Turn], id: TurnId) -> Option<&mut Turn> {
     turns.get_mut(usize::try_from(id.get().checked_sub(first)?).ok()?)
 }
 
-/// What a page says of the session itself: by its newest checkpoint, or by the log's beginning.
-fn base(entries: &[Entry]) -> Result<(LogInfo, SessionState, Option<TurnId>, u64)> {
+/// What a page says of the session itself.
+pub(super) struct Base {
+    pub(super) log: LogInfo,
+    pub(super) state: SessionState,
+    pub(super) active: Option<TurnId>,
+    pub(super) turns: u64,
+}
+
+/// By its newest checkpoint, or by the log's beginning.
+fn base(entries: &[Entry]) -> Result<Base> {
     let checkpoint = entries.iter().rev().find_map(|entry| match &entry.event {
         Event::Checkpoint(checkpoint) => Some((**checkpoint).clone()),
         _ => None,
     });
-    if let Some(checkpoint) = checkpoint {
-        let (active, turns) = (checkpoint.active, checkpoint.turns);
-        return Ok((checkpoint.log, checkpoint.state, active, turns));
+    if let Some(Checkpoint { log, state, active, turns }) = checkpoint {
+        return Ok(Base { log, state, active, turns });
     }
     let log = entries.iter().find_map(|entry| match &entry.event {
         Event::Log(log) => Some(log.clone()),
@@ -240,10 +268,23 @@ fn base(entries: &[Entry]) -> Result<(LogInfo, SessionState, Option<TurnId>, u64
         _ => None,
     });
     match (log, state) {
-        (Some(log), Some(state)) => Ok((log, state, None, 0)),
+        (Some(log), Some(state)) => Ok(Base { log, state, active: None, turns: 0 }),
         (None, _) => Err(Error::corrupt("the log's first record is missing")),
         (_, None) => Err(Error::corrupt("the log does not say which session it is")),
     }
+}
+
+/// What the newest checkpoint says of the session stands for all before it.
+pub(super) fn without_superseded(entries: Vec<Entry>) -> impl Iterator<Item = Entry> {
+    let checkpoint = entries.iter().rposition(|entry| matches!(entry.event, Event::Checkpoint(_)));
+    entries
+        .into_iter()
+        .enumerate()
+        .filter(move |(place, entry)| {
+            checkpoint.is_none_or(|checkpoint| *place >= checkpoint)
+                || entry.turn != TurnId::SESSION
+        })
+        .map(|(_, entry)| entry)
 }
 
 fn turn_of(id: TurnId, event: RequestEvent) -> Result<Turn> {
@@ -291,7 +332,9 @@ fn apply_to(turn: &mut Turn, entry: Entry) -> Result<()> {
         Event::Text(event) => {
             begin_streaming(response, at);
             match response.parts.get_mut(event.index) {
-                Some(part) => part.append_text(&event.text)?,
+                Some(part) => part
+                    .append_text(&event.text)
+                    .map_err(|e| e.into_kind(ErrorKind::Corrupt).with("turn", turn.id))?,
                 None => return Err(no_such_part(turn.id, event.index)),
             }
         }

@@ -13,9 +13,12 @@ use crate::part::ResponsePart;
 
 mod fold;
 mod records;
+mod salvage;
+#[cfg(test)]
+mod tests;
 
 pub use self::fold::Fold;
-pub(crate) use self::records::events_of;
+pub use self::records::events_of;
 
 /// The version of the log's and the document's format that this crate writes.
 pub const FORMAT: Version = Version::new(1, 0, 0);

@@ -4,8 +4,12 @@ use super::{Entry, Event, LogInfo, RequestEvent, ResponseEvent, SessionState};
 use crate::id::TurnId;
 use crate::model::{ChatModel, ResponseState};
 
-/// The entries of a session that comes as a whole: an import, a copy, a document.
-pub(crate) fn events_of(model: &ChatModel, log: LogInfo) -> Vec<Entry> {
+/// The entries of a session that comes as a whole: an import, a copy, a document. The turns must
+/// all be loaded.
+///
+/// Folding them gives the same model, without its transient data.
+#[must_use]
+pub fn events_of(model: &ChatModel, log: LogInfo) -> Vec<Entry> {
     let meta = model.session();
     let created = meta.created;
     let own = |event| Entry { turn: TurnId::SESSION, at: created, event };

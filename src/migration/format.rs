@@ -1,10 +1,13 @@
 //! From older versions of the session format to the current one.
 
+use std::borrow::Cow;
+
 use semver::Version;
+use serde_json::value::RawValue;
 
 use super::Migrations;
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::RawJson;
+use crate::json::{Object, RawJson};
 
 /// Reads older versions of the log's records and of the document.
 ///
@@ -68,21 +71,27 @@ impl Migrator {
         self.documents.migrate(document, written, &self.version)
     }
 
-    pub(crate) fn record(&self, kind: &str, body: &str, written: &Version) -> Result<RawJson> {
-        let body = RawJson::parse(body)?;
+    pub(crate) fn record<'a>(
+        &self,
+        kind: &str,
+        body: &'a str,
+        written: &Version,
+    ) -> Result<Cow<'a, RawValue>> {
+        let body = RawJson::borrow_whole(body)?;
         self.check(written)?;
         if super::is_newer(written, &self.version)
             || self.records.is_current(written, &self.version)
         {
             return Ok(body);
         }
-        let record =
-            RawJson::parse(&format!("{{\"kind\":{},\"body\":{body}}}", RawJson::of(kind)?))?;
+        let kind_json = RawJson::of(kind)?;
+        let record = format!("{{\"kind\":{kind_json},\"body\":{}}}", body.get());
+        let record = RawJson::parse_whole(&record)?;
         let migrated = self.records.migrate(&record, written, &self.version)?;
-        let mut object: crate::json::Object<'_> = migrated.read()?;
+        let mut object: Object<'_> = migrated.read()?;
         let body = object.take_raw("body").ok_or_else(|| {
             Error::invalid("a migration step removed a record's body").with("kind", kind)
         })?;
-        RawJson::from_raw(body)
+        Ok(Cow::Owned(body.to_owned()))
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use semver::Version;
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, guarded};
 use crate::json::{RawJson, numbers_are_exact};
 
 mod format;
@@ -136,7 +136,7 @@ impl Migrations {
     ///
     /// [`UnsupportedVersion`](ErrorKind::UnsupportedVersion) if the version is newer than the
     /// current one or no step begins at it; [`Invalid`](ErrorKind::Invalid) if the data holds a
-    /// number that would be rounded, or a step refuses it.
+    /// number that would be rounded, or a step refuses it or panics.
     pub fn migrate(&self, data: &RawJson, version: &Version, current: &Version) -> Result<RawJson> {
         if is_newer(version, current) {
             return Err(Error::new(
@@ -161,10 +161,10 @@ impl Migrations {
         }
         let mut value: Value = data.read()?;
         for step in &self.steps[first..] {
-            value = (step.run)(value)
+            value = guarded("a migration step", || (step.run)(value))
                 .map_err(|e| e.with("step", format_args!("{} -> {}", step.from, step.to)))?;
         }
-        RawJson::of(&value)
+        RawJson::of_whole(&value)
     }
 }
 
@@ -179,3 +179,6 @@ fn parse(version: &str) -> Result<Version> {
         Error::invalid(format!("{version:?} is not a version of a migration step")).caused_by(e)
     })
 }
+
+#[cfg(test)]
+mod tests;

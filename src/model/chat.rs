@@ -8,6 +8,7 @@ use super::request::ChatRequest;
 use super::response::ChatResponse;
 use super::session::SessionMeta;
 use super::state::ResponseState;
+use crate::error::{Error, Result};
 use crate::id::{SessionId, TurnId};
 use crate::json::Extra;
 
@@ -210,6 +211,38 @@ impl ChatModel {
     #[must_use]
     pub fn last_state(&self) -> Option<ResponseState> {
         self.turns.last().map(|turn| turn.response.state)
+    }
+
+    /// Adds the next turn and makes it the last one of the branch that is shown.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) if its number is not the next one, or it follows a
+    /// turn that is not before it.
+    pub fn add_turn(&mut self, turn: Turn) -> Result<()> {
+        let next = self.turn_count() + 1;
+        if turn.id.get() != next {
+            return Err(Error::invalid(format!("turn {} is not turn {next}", turn.id)));
+        }
+        if turn.parent.is_some_and(|parent| parent >= turn.id || parent == TurnId::SESSION) {
+            return Err(Error::invalid(format!("turn {} follows one not before it", turn.id)));
+        }
+        self.active = Some(turn.id);
+        self.push(turn);
+        Ok(())
+    }
+
+    /// Shows the branch that ends in a turn; no turns for `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the turn is not there or not loaded.
+    pub fn set_active(&mut self, active: Option<TurnId>) -> Result<()> {
+        if let Some(id) = active.filter(|id| self.turn(*id).is_none()) {
+            return Err(Error::not_found("there is no such turn").with("turn", id));
+        }
+        self.active = active;
+        Ok(())
     }
 
     /// Adds the next turn. Its number must be the next one.

@@ -26,7 +26,7 @@ pub struct DataEntry {
     pub extra: Extra,
 }
 
-json_object!(DataEntry { required version, required value });
+json_object!(DataEntry { required version, json value });
 
 impl DataEntry {
     /// Data of a version.

@@ -187,9 +187,9 @@ pub struct Mention {
 
 json_object!(TextPart { required text, optional range });
 json_object!(Attachment {
-    required name, optional kind, optional uri, optional media_type, optional value, optional range,
+    required name, optional kind, optional uri, optional media_type, optional_json value, optional range,
 });
-json_object!(Variable { required name, optional text, optional value, optional range });
+json_object!(Variable { required name, optional text, optional_json value, optional range });
 json_object!(Mention { required name, optional kind, optional text, optional range });
 
 /// `{"text":{…}}`, `{"attachment":{…}}`, …: the name of its only field says what a piece is.

@@ -163,7 +163,7 @@ pub struct ResponseError {
     pub extra: Extra,
 }
 
-json_object!(ResponseError { required message, optional code, optional details });
+json_object!(ResponseError { required message, optional code, optional_json details });
 
 impl ResponseError {
     /// An error with a message.
@@ -267,5 +267,5 @@ pub struct Reference {
 }
 
 json_object!(Reference {
-    optional title, optional uri, optional license, optional snippet, optional value,
+    optional title, optional uri, optional license, optional snippet, optional_json value,
 });

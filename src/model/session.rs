@@ -91,15 +91,15 @@ impl SessionMeta {
             SessionChange::Location(location) => self.location = location,
             SessionChange::Parent(parent) => self.parent = parent,
             SessionChange::WorkingDirectory(folder) => self.working_directory = folder,
-            SessionChange::Preference(name, Some(value)) => {
-                self.preferences.insert(name, value);
-            }
-            SessionChange::Preference(name, None) => {
-                self.preferences.remove(&name);
-            }
+            SessionChange::Preference(name, value) => match value.filter(|v| !v.is_null()) {
+                Some(value) => drop(self.preferences.insert(name, value)),
+                None => drop(self.preferences.remove(&name)),
+            },
             SessionChange::Draft(draft) => self.draft = draft,
             SessionChange::Queue(queue) => self.queue = queue,
-            SessionChange::Extra(name, value) => self.extra.set(&name, value),
+            SessionChange::Extra(name, value) => {
+                self.extra.set(&name, value.filter(|value| !value.is_null()));
+            }
         }
     }
 }
@@ -132,13 +132,13 @@ pub enum SessionChange {
     Parent(Option<ParentSession>),
     /// Sets the folder that commands run in.
     WorkingDirectory(Option<String>),
-    /// Sets or removes one preference.
+    /// Sets or removes one preference; `null` removes it as well.
     Preference(String, Option<RawJson>),
     /// Sets or removes what was being typed.
     Draft(Option<Draft>),
     /// Sets the requests that wait.
     Queue(Vec<QueuedRequest>),
-    /// Sets or removes a field that this version does not know.
+    /// Sets or removes a field that this version does not know; `null` removes it as well.
     Extra(String, Option<RawJson>),
 }
 
@@ -246,7 +246,7 @@ pub struct Draft {
     pub extra: Extra,
 }
 
-json_object!(Draft { default text, optional input });
+json_object!(Draft { default text, optional_json input });
 
 impl From<&str> for Draft {
     fn from(text: &str) -> Self {

@@ -9,8 +9,7 @@ use semver::Version;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::any::guarded;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guarded};
 use crate::json::RawJson;
 use crate::migration::Migrations;
 use crate::model::DataEntry;
@@ -79,6 +78,11 @@ impl DataRegistry {
         Ok(self)
     }
 
+    /// Checks that an id is registered as a type.
+    pub(crate) fn check<T: 'static>(&self, id: &str) -> Result<()> {
+        self.kind::<T>(id).map(|_| ())
+    }
+
     fn kind<T: 'static>(&self, id: &str) -> Result<&Kind> {
         let kind = self.kinds.get(id).ok_or_else(|| {
             Error::unsupported("no data of this id is registered").with("data", id)
@@ -103,8 +107,8 @@ impl DataRegistry {
     /// written.
     pub fn encode<T: Serialize + 'static>(&self, id: &str, value: &T) -> Result<DataEntry> {
         let kind = self.kind::<T>(id)?;
-        let json =
-            guarded("being written", || RawJson::of(value)).map_err(|e| e.with("data", id))?;
+        let json = guarded("the code that writes it", || RawJson::of(value))
+            .map_err(|e| e.with("data", id))?;
         Ok(DataEntry::new(kind.version.clone(), json))
     }
 
@@ -121,7 +125,7 @@ impl DataRegistry {
             let json = kind.migrations.migrate(&entry.value, &entry.version, &kind.version)?;
             json.read()
         };
-        guarded("being read", read).map_err(|e| e.with("data", id))
+        guarded("the code that reads it", read).map_err(|e| e.with("data", id))
     }
 }
 

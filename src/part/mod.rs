@@ -14,14 +14,19 @@ use serde::de::DeserializeOwned;
 use crate::migration::Migrations;
 
 mod any;
+mod blob;
 mod builtin;
 mod data;
+mod envelope;
 mod registry;
 mod response_part;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "typetag")]
 mod typetag;
 mod unknown;
 
+pub use self::blob::BlobRef;
 pub use self::builtin::{
     ChangeSet, ChangeState, ChangeType, Citation, Code, Command, Compaction, ErrorPart, FileChange,
     Horizontal, Markdown, Plan, PlanItem, PlanState, Progress, Question, QuestionOption, Resource,
@@ -29,7 +34,7 @@ pub use self::builtin::{
 };
 pub use self::data::DataRegistry;
 pub use self::registry::PartRegistry;
-pub use self::response_part::{BlobRef, ResponsePart};
+pub use self::response_part::ResponsePart;
 #[cfg(feature = "typetag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "typetag")))]
 pub use self::typetag::TypetagPart;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use semver::Version;
 
@@ -12,15 +12,15 @@ use super::any::AnyPart;
 use super::builtin;
 use super::unknown::UnknownReason;
 use crate::error::{Error, Result};
-use crate::json::RawJson;
+use crate::json::{RawJson, shape};
 use crate::migration::{Migrations, is_newer};
 
 /// Reads parts of one kind.
 pub(crate) trait Codec: fmt::Debug + Send + Sync {
     /// The newest version that it reads.
     fn version(&self) -> Option<&Version>;
-    /// Reads the data of a version.
-    fn decode(&self, version: &Version, data: &RawJson) -> Result<Box<dyn AnyPart>>;
+    /// Reads the JSON of a version's data.
+    fn decode(&self, version: &Version, data: &str) -> Result<Box<dyn AnyPart>>;
 }
 
 #[derive(Debug)]
@@ -35,11 +35,12 @@ impl<P: Part> Codec for PartCodec<P> {
         Some(&self.version)
     }
 
-    fn decode(&self, version: &Version, data: &RawJson) -> Result<Box<dyn AnyPart>> {
+    fn decode(&self, version: &Version, data: &str) -> Result<Box<dyn AnyPart>> {
         if self.migrations.is_current(version, &self.version) {
-            return Ok(Box::new(data.read::<P>()?));
+            return Ok(Box::new(serde_json::from_str::<P>(data).map_err(shape)?));
         }
-        let data = self.migrations.migrate(data, version, &self.version)?;
+        let data = RawJson::parse(data)?;
+        let data = self.migrations.migrate(&data, version, &self.version)?;
         Ok(Box::new(data.read::<P>()?))
     }
 }
@@ -65,7 +66,35 @@ impl PartRegistry {
     /// The built-in kinds.
     #[must_use]
     pub fn builtin() -> Self {
-        Self { codecs: Arc::new(builtin::codecs()) }
+        static BUILTIN: LazyLock<PartRegistry> =
+            LazyLock::new(|| PartRegistry { codecs: Arc::new(builtin::codecs()) });
+        BUILTIN.clone()
+    }
+
+    /// No kinds at all: for hosts that choose the built-in ones one by one, and for tools that move
+    /// sessions and need not look into parts.
+    ///
+    /// Every part is kept as it is and shows its fallback; that of a built-in kind is made out of
+    /// its data all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::part::Markdown;
+    /// use chatkeep::{PartRegistry, RawJson, ResponsePart};
+    ///
+    /// let envelope = RawJson::parse(r#"{"kind":"markdown","data":{"text":"hi"}}"#)?;
+    /// let part = ResponsePart::from_envelope(&envelope, &PartRegistry::empty())?;
+    /// assert!(part.downcast_ref::<Markdown>().is_none());
+    /// assert_eq!(part.fallback(), "hi");
+    ///
+    /// let some = PartRegistry::empty().with::<Markdown>()?;
+    /// assert_eq!(some.kinds().collect::<Vec<_>>(), ["markdown"]);
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { codecs: Arc::default() }
     }
 
     /// Adds a kind.
@@ -73,34 +102,40 @@ impl PartRegistry {
     /// # Errors
     ///
     /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if the kind is there,
-    /// [`Invalid`](crate::ErrorKind::Invalid) if its name is empty or its migrations have a gap.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if its name is empty or that of a built-in kind, or
+    /// its migrations have a gap.
     pub fn with<P: Part>(self) -> Result<Self> {
         let codec = codec::<P>().map_err(|e| e.with("kind", P::KIND))?;
-        self.with_codec(P::KIND, codec)
+        self.with_codec(P::KIND, codec, builtin::is_type::<P>())
     }
 
     /// Adds the kinds that were declared with `#[typetag::serde]`.
     ///
     /// # Errors
     ///
-    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if one of the kinds is there.
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if one of the kinds is there, or was
+    /// declared twice.
     #[cfg(feature = "typetag")]
     #[cfg_attr(docsrs, doc(cfg(feature = "typetag")))]
     pub fn with_typetag(mut self) -> Result<Self> {
         for (kind, codec) in super::typetag::codecs() {
-            self = self.with_codec(kind, codec)?;
+            if super::typetag::is_declared_twice(kind) {
+                return Err(registered_twice(kind));
+            }
+            self = self.with_codec(kind, codec, false)?;
         }
         Ok(self)
     }
 
-    fn with_codec(mut self, kind: &str, codec: Arc<dyn Codec>) -> Result<Self> {
+    fn with_codec(mut self, kind: &str, codec: Arc<dyn Codec>, is_ours: bool) -> Result<Self> {
         if kind.is_empty() {
             return Err(Error::invalid("a part's kind has no name"));
         }
         if self.codecs.contains_key(kind) {
-            return Err(
-                Error::already_exists("this kind of part is registered twice").with("kind", kind)
-            );
+            return Err(registered_twice(kind));
+        }
+        if builtin::is_builtin(kind) && !is_ours {
+            return Err(Error::invalid("a built-in kind has this name").with("kind", kind));
         }
         Arc::make_mut(&mut self.codecs).insert(kind.to_owned(), codec);
         Ok(self)
@@ -125,6 +160,10 @@ impl PartRegistry {
             _ => Ok(Arc::clone(codec)),
         }
     }
+}
+
+fn registered_twice(kind: &str) -> Error {
+    Error::already_exists("this kind of part is registered twice").with("kind", kind)
 }
 
 pub(super) fn codec<P: Part>() -> Result<Arc<dyn Codec>> {

@@ -2,67 +2,66 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use semver::Version;
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::Part;
-use super::any::{AnyPart, guarded};
+use super::any::AnyPart;
+use super::blob::BlobRef;
 use super::builtin;
+use super::envelope::{self, Envelope, FIRST};
 use super::registry::{Codec, PartRegistry};
 use super::unknown::{UnknownPart, UnknownReason};
-use crate::error::{Error, Result};
-use crate::json::{Extra, Object, RawJson, json_object};
+use crate::error::{Error, Result, guarded};
+use crate::json::{Extra, Name, Object, RawJson, shape};
 
-/// The version of a part whose envelope names none.
-const FIRST: Version = Version::new(1, 0, 0);
+/// Whose panic it is, for the error that becomes of it.
+const WRITES: &str = "the code that writes it";
+const MAKES_FALLBACK: &str = "the code that makes its fallback";
 
 /// One part of a response, of any kind.
 ///
 /// A part that was read keeps its envelope as it was written until it is replaced; its type is
 /// made when it is first looked at. Cloning is cheap. Two parts are equal if their envelopes are.
 #[derive(Clone)]
-pub struct ResponsePart(Arc<Inner>);
+pub struct ResponsePart(pub(super) Arc<Inner>);
 
-struct Inner {
-    kind: Cow<'static, str>,
-    version: Version,
+pub(super) struct Inner {
+    pub(super) kind: Cow<'static, str>,
+    pub(super) version: Version,
     /// What the envelope says; built-in kinds say it in their data instead.
-    fallback: Option<String>,
-    data: Data,
+    pub(super) fallback: Option<String>,
+    pub(super) data: Data,
     /// The envelope as it was read.
-    envelope: Option<RawJson>,
-    /// Fields of the envelope that this version does not know.
-    extra: Extra,
+    pub(super) envelope: Option<RawJson>,
+    /// Fields of the envelope that this version does not know, where there is no envelope.
+    pub(super) extra: Extra,
 }
 
-enum Data {
+pub(super) enum Data {
     /// Made in this process, or changed.
     Typed(Box<dyn AnyPart>),
     /// Read; made into its type when it is looked at.
     Stored {
         /// None where the data lies in a blob.
-        json: Option<RawJson>,
+        json: Option<Json>,
         blob: Option<BlobRef>,
         codec: Result<Arc<dyn Codec>, UnknownReason>,
         typed: OnceLock<Result<Box<dyn AnyPart>, UnknownPart>>,
     },
 }
 
-/// Where the data of a large part lies: a blob of its session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlobRef {
-    /// The SHA-256 of the content, 64 hexadecimal digits.
-    pub sha256: String,
-    /// The content's length in bytes.
-    pub bytes: u64,
-    /// Fields of a newer version, kept.
-    pub extra: Extra,
+/// The JSON of data that was read.
+pub(super) enum Json {
+    /// A piece of the envelope.
+    Within(Range<usize>),
+    /// Loaded from a blob.
+    Own(RawJson),
+    /// The envelope names none, which is read as `null`.
+    Absent,
 }
-
-json_object!(BlobRef { required sha256, required bytes });
 
 impl ResponsePart {
     /// A part of a kind.
@@ -72,17 +71,21 @@ impl ResponsePart {
     /// [`Invalid`](crate::ErrorKind::Invalid) if its code panics or its data cannot be written as
     /// JSON.
     pub fn new<P: Part>(part: P) -> Result<Self> {
-        let fallback = if builtin::is_builtin(P::KIND) {
-            None
-        } else {
-            Some(guarded("making its fallback", || Ok(part.fallback().into_owned()))?)
-        };
-        let made = Self::made(P::KIND.into(), P::VERSION, fallback, Box::new(part));
-        // Written once now, so that whoever pushes it hears of a failure.
-        if !builtin::is_builtin(P::KIND) {
-            made.to_envelope()?;
+        if builtin::is_builtin(P::KIND) {
+            return Ok(Self::made(P::KIND.into(), P::VERSION, None, Box::new(part)));
         }
-        Ok(made)
+        let fallback = guarded(MAKES_FALLBACK, || Ok(part.fallback().into_owned()))?;
+        Self::made(P::KIND.into(), P::VERSION, Some(fallback), Box::new(part)).written()
+    }
+
+    /// Written once now, so that whoever pushes it hears of a failure, and for good, so that code
+    /// that writes the same thing in two ways does no harm.
+    pub(super) fn written(mut self) -> Result<Self> {
+        let envelope = self.to_envelope()?;
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.envelope = Some(envelope);
+        }
+        Ok(self)
     }
 
     pub(super) fn made(
@@ -99,28 +102,33 @@ impl ResponsePart {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it is not an envelope. A kind that is not known,
-    /// or data that cannot be read, is no error: see [`unknown`](Self::unknown).
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it is not an object with a `kind`. A kind that is
+    /// not known, or anything else of it that cannot be read, is no error: see
+    /// [`unknown`](Self::unknown).
     pub fn from_envelope(envelope: &RawJson, parts: &PartRegistry) -> Result<Self> {
-        let mut object: Object<'_> = envelope.read()?;
-        let wrong = |e: serde_json::Error| Error::invalid("it is not a part").caused_by(e);
-        let kind: Cow<'_, str> = object.require("kind").map_err(wrong)?;
-        let version = object.take("version").map_err(wrong)?.unwrap_or(FIRST);
-        let fallback = object.take("fallback").map_err(wrong)?;
-        let blob = object.take("blob").map_err(wrong)?;
-        let data = object.take_raw("data").map(keep).transpose()?;
-        let json = match (data, &blob) {
-            (None, None) => Some(keep(RawValue::NULL)?),
-            (data, _) => data,
+        let not_a_part = |e: Error| Error::invalid(format!("it is not a part: {}", e.message()));
+        let mut object: Object<'_> = envelope.read().map_err(not_a_part)?;
+        let Name(kind) = object.require("kind").map_err(shape).map_err(not_a_part)?;
+        let mut wrong = None;
+        let version = well_formed(object.take("version"), &mut wrong).unwrap_or(FIRST);
+        let fallback = well_formed(object.take("fallback"), &mut wrong);
+        let blob = well_formed(object.take("blob"), &mut wrong);
+        let json = match object.take_raw("data") {
+            Some(data) => Some(Json::Within(envelope::place(envelope, data))),
+            None if blob.is_none() => Some(Json::Absent),
+            None => None,
         };
-        let codec = parts.codec(&kind, &version);
+        let codec = match wrong {
+            Some(error) => Err(UnknownReason::Failed(error)),
+            None => parts.codec(&kind, &version),
+        };
         Ok(Self(Arc::new(Inner {
             kind: builtin::name(kind),
             version,
             fallback,
             data: Data::Stored { json, blob, codec, typed: OnceLock::new() },
             envelope: Some(envelope.clone()),
-            extra: object.rest().map_err(wrong)?,
+            extra: Extra::new(),
         })))
     }
 
@@ -133,8 +141,17 @@ impl ResponsePart {
         if let Some(envelope) = &self.0.envelope {
             return Ok(envelope.clone());
         }
-        guarded("being written", || RawJson::of(&Envelope(self)))
-            .map_err(|e| e.with("part", &self.0.kind))
+        let written = Envelope {
+            kind: &self.0.kind,
+            version: &self.0.version,
+            fallback: self.0.fallback.as_deref(),
+            data: match &self.0.data {
+                Data::Typed(part) => &**part,
+                Data::Stored { .. } => return Err(Error::invalid("the part has no envelope")),
+            },
+            extra: &self.0.extra,
+        };
+        guarded(WRITES, || RawJson::of(&written)).map_err(|e| e.with("part", &self.0.kind))
     }
 
     /// The kind's name.
@@ -150,16 +167,24 @@ impl ResponsePart {
     }
 
     /// The part as plain text.
+    ///
+    /// That of a built-in kind is made out of its data, whether or not the registry knows the
+    /// kind; that of another stands in its envelope.
     #[must_use]
     pub fn fallback(&self) -> Cow<'_, str> {
-        if let Some(fallback) = &self.0.fallback {
-            return fallback.as_str().into();
+        let stored = self.0.fallback.as_deref().map(Cow::Borrowed);
+        if let Some(stored) = stored.clone()
+            && !builtin::is_builtin(self.kind())
+        {
+            return stored;
         }
-        match self.typed() {
-            Ok(part) => guarded("making its fallback", || Ok(part.fallback_text()))
-                .unwrap_or_else(|_| format!("[{}]", self.kind()).into()),
-            Err(_) => format!("[{}]", self.kind()).into(),
-        }
+        let made = match self.typed() {
+            Ok(part) => fallback_of(part),
+            Err(_) => self
+                .as_builtin()
+                .and_then(|part| fallback_of(&*part).map(|shown| shown.into_owned().into())),
+        };
+        made.or(stored).unwrap_or_else(|| format!("[{}]", self.kind()).into())
     }
 
     /// The part as its type, if it is of that one and could be read.
@@ -174,20 +199,6 @@ impl ResponsePart {
         self.typed().err()
     }
 
-    /// Where its data lies if that has not been loaded.
-    #[must_use]
-    pub fn blob(&self) -> Option<&BlobRef> {
-        match &self.0.data {
-            Data::Stored { json: None, blob, .. } => blob.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Whether its envelope names a blob, loaded or not.
-    pub(crate) fn names_blob(&self) -> bool {
-        matches!(&self.0.data, Data::Stored { blob: Some(_), .. })
-    }
-
     /// The JSON of the part's data; none where it lies in a blob.
     ///
     /// # Errors
@@ -195,9 +206,9 @@ impl ResponsePart {
     /// [`Invalid`](crate::ErrorKind::Invalid) if its code panics or its data cannot be written.
     pub fn data(&self) -> Result<Option<RawJson>> {
         match &self.0.data {
-            Data::Stored { json, .. } => Ok(json.clone()),
+            Data::Stored { .. } => self.0.json().map(RawJson::parse).transpose(),
             Data::Typed(part) => {
-                guarded("being written", || RawJson::of(&Erased(&**part))).map(Some)
+                guarded(WRITES, || RawJson::of(&envelope::Erased(&**part))).map(Some)
             }
         }
     }
@@ -205,9 +216,9 @@ impl ResponsePart {
     fn typed(&self) -> Result<&dyn AnyPart, &UnknownPart> {
         match &self.0.data {
             Data::Typed(part) => Ok(&**part),
-            Data::Stored { json, codec, typed, .. } => typed
+            Data::Stored { codec, typed, .. } => typed
                 .get_or_init(|| {
-                    decode(&self.0.version, json.as_ref(), codec)
+                    decode(&self.0.version, self.0.json(), codec)
                         .map_err(|reason| UnknownPart { reason })
                 })
                 .as_ref()
@@ -215,52 +226,15 @@ impl ResponsePart {
         }
     }
 
-    /// The same part with its data in a blob instead of the envelope.
-    pub(crate) fn moved_to_blob(&self, blob: BlobRef, fallback: String) -> Self {
-        let codec = Err(UnknownReason::NotLoaded);
-        Self(Arc::new(Inner {
-            kind: self.0.kind.clone(),
-            version: self.0.version.clone(),
-            fallback: Some(self.0.fallback.clone().unwrap_or(fallback)),
-            data: Data::Stored { json: None, blob: Some(blob), codec, typed: OnceLock::new() },
-            envelope: None,
-            extra: self.0.extra.clone(),
-        }))
-    }
-
-    /// The same part with the data that was loaded from its blob. Its envelope goes on to name the
-    /// blob.
-    pub(crate) fn loaded(&self, json: RawJson, parts: &PartRegistry) -> Result<Self> {
-        let codec = parts.codec(&self.0.kind, &self.0.version);
-        let blob = self.blob().cloned();
-        Ok(Self(Arc::new(Inner {
-            kind: self.0.kind.clone(),
-            version: self.0.version.clone(),
-            fallback: self.0.fallback.clone(),
-            data: Data::Stored { json: Some(json), blob, codec, typed: OnceLock::new() },
-            envelope: Some(self.to_envelope()?),
-            extra: self.0.extra.clone(),
-        })))
-    }
-
-    /// The same part with its data in the envelope, for documents that stand alone.
-    pub(crate) fn with_data_inline(&self) -> Self {
-        match &self.0.data {
-            Data::Stored { json: Some(json), blob: Some(_), codec, .. } => Self(Arc::new(Inner {
-                kind: self.0.kind.clone(),
-                version: self.0.version.clone(),
-                fallback: self.0.fallback.clone(),
-                data: Data::Stored {
-                    json: Some(json.clone()),
-                    blob: None,
-                    codec: codec.clone(),
-                    typed: OnceLock::new(),
-                },
-                envelope: None,
-                extra: self.0.extra.clone(),
-            })),
-            _ => self.clone(),
+    /// A part of a built-in kind as its type where the registry does not know the kind, or a newer
+    /// minor version wrote it: what that added stands among the unknown fields.
+    fn as_builtin(&self) -> Option<Box<dyn AnyPart>> {
+        if !builtin::is_builtin(self.kind()) || self.version().major > FIRST.major {
+            return None;
         }
+        let version = self.version().clone().min(FIRST);
+        let codec = PartRegistry::builtin().codec(self.kind(), &version);
+        decode(&version, self.0.json(), &codec).ok()
     }
 
     /// The same part in memory of its own, so that text can be added in place.
@@ -284,84 +258,84 @@ impl ResponsePart {
     /// Whether text can be added to it: the built-in text, markdown, thinking and code.
     #[must_use]
     pub fn takes_text(&self) -> bool {
-        self.typed().is_ok_and(builtin::takes_text)
+        match self.typed() {
+            Ok(part) => builtin::takes_text(part),
+            Err(_) => self.as_builtin().is_some_and(|part| builtin::takes_text(&*part)),
+        }
     }
 
     /// Adds text to its end. In place if nobody else holds the part.
     pub(crate) fn append_text(&mut self, text: &str) -> Result<()> {
-        if !self.takes_text() {
-            return Err(Error::invalid("no text can be added to this kind of part")
-                .with("part", self.kind()));
-        }
-        if let Some(Inner { data: Data::Typed(part), .. }) = Arc::get_mut(&mut self.0) {
+        if let Some(Inner { data: Data::Typed(part), fallback, .. }) = Arc::get_mut(&mut self.0)
+            && builtin::takes_text(&**part)
+        {
             builtin::append_text(&mut **part, text);
+            fallback.iter_mut().for_each(|fallback| fallback.push_str(text));
             return Ok(());
         }
-        let mut part = self
-            .typed()
-            .ok()
-            .and_then(builtin::clone_text)
-            .ok_or_else(|| Error::invalid("no text can be added to this kind of part"))?;
+        let copy = match self.typed() {
+            Ok(part) => builtin::clone_text(part),
+            Err(_) => self.as_builtin().filter(|part| builtin::takes_text(&**part)),
+        };
+        let Some(mut part) = copy else {
+            // A newer major version of a kind: text is added to its data's `text` all the same.
+            let envelope = envelope::with_text(&self.to_envelope()?, text)
+                .map_err(|e| e.with("part", self.kind()))?;
+            *self = Self::from_envelope(&envelope, &PartRegistry::empty())?;
+            return Ok(());
+        };
         builtin::append_text(&mut *part, text);
+        let extra = match &self.0.envelope {
+            Some(envelope) => envelope::unknown_fields(envelope)?,
+            None => self.0.extra.clone(),
+        };
         self.0 = Arc::new(Inner {
             kind: self.0.kind.clone(),
             version: self.0.version.clone(),
             fallback: self.0.fallback.as_ref().map(|fallback| format!("{fallback}{text}")),
             data: Data::Typed(part),
             envelope: None,
-            extra: self.0.extra.clone(),
+            extra,
         });
         Ok(())
     }
 }
 
-fn keep(raw: &RawValue) -> Result<RawJson> {
-    RawJson::from_raw(raw)
+impl Inner {
+    /// The JSON of data that was read.
+    fn json(&self) -> Option<&str> {
+        let Data::Stored { json, .. } = &self.data else { return None };
+        match json.as_ref()? {
+            Json::Within(place) => self.envelope.as_ref()?.get().get(place.clone()),
+            Json::Own(json) => Some(json.get()),
+            Json::Absent => Some("null"),
+        }
+    }
+}
+
+fn fallback_of(part: &dyn AnyPart) -> Option<Cow<'_, str>> {
+    guarded(MAKES_FALLBACK, || Ok(part.fallback_text())).ok()
+}
+
+/// A field of an envelope, or nothing and what is wrong with it.
+fn well_formed<T>(
+    field: Result<Option<T>, serde_json::Error>,
+    wrong: &mut Option<Error>,
+) -> Option<T> {
+    field.unwrap_or_else(|error| {
+        wrong.get_or_insert(shape(error));
+        None
+    })
 }
 
 fn decode(
     version: &Version,
-    json: Option<&RawJson>,
+    json: Option<&str>,
     codec: &Result<Arc<dyn Codec>, UnknownReason>,
 ) -> Result<Box<dyn AnyPart>, UnknownReason> {
     let codec = codec.as_ref().map_err(Clone::clone)?;
     let json = json.ok_or(UnknownReason::NotLoaded)?;
-    guarded("being read", || codec.decode(version, json)).map_err(UnknownReason::Failed)
-}
-
-/// The envelope of a part that was made here.
-struct Envelope<'a>(&'a ResponsePart);
-
-impl Serialize for Envelope<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap as _;
-        let inner = &*self.0.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", &inner.kind)?;
-        if inner.version != FIRST || !builtin::is_builtin(&inner.kind) {
-            map.serialize_entry("version", &inner.version)?;
-        }
-        if let Some(fallback) = &inner.fallback {
-            map.serialize_entry("fallback", fallback)?;
-        }
-        match &inner.data {
-            Data::Typed(part) => map.serialize_entry("data", &Erased(&**part))?,
-            Data::Stored { blob: Some(blob), .. } => map.serialize_entry("blob", blob)?,
-            Data::Stored { json, .. } => map.serialize_entry("data", json)?,
-        }
-        for (name, value) in inner.extra.iter() {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-struct Erased<'a>(&'a dyn AnyPart);
-
-impl Serialize for Erased<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        erased_serde::serialize(self.0, serializer)
-    }
+    guarded("the code that reads it", || codec.decode(version, json)).map_err(UnknownReason::Failed)
 }
 
 impl PartialEq for ResponsePart {

@@ -13,8 +13,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::any::AnyPart;
 use super::registry::Codec;
 use super::response_part::ResponsePart;
-use crate::error::Result;
-use crate::json::RawJson;
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::{RawJson, shape};
 
 /// A kind of response part that registers itself where it is declared.
 ///
@@ -74,12 +74,10 @@ impl ResponsePart {
     #[cfg_attr(docsrs, doc(cfg(feature = "typetag")))]
     pub fn from_typetag(part: impl TypetagPart + 'static) -> Result<Self> {
         let (kind, version) = (part.typetag_name(), part.version());
-        let fallback =
-            super::any::guarded("making its fallback", || Ok(part.fallback().into_owned()))?;
-        let part =
-            Self::made(kind.into(), version, Some(fallback), Box::new(Tagged(Box::new(part))));
-        part.to_envelope()?;
-        Ok(part)
+        let fallback = crate::error::guarded("the code that makes its fallback", || {
+            Ok(part.fallback().into_owned())
+        })?;
+        Self::made(kind.into(), version, Some(fallback), Box::new(Tagged(Box::new(part)))).written()
     }
 }
 
@@ -110,7 +108,7 @@ impl Serialize for Tagged {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error as _;
         // typetag writes `{"name":data}`: the data is what stands in the envelope.
-        let tagged = RawJson::of(&*self.0).map_err(S::Error::custom)?;
+        let tagged = RawJson::of_whole(&*self.0).map_err(S::Error::custom)?;
         let fields: std::collections::BTreeMap<String, RawJson> =
             tagged.read().map_err(S::Error::custom)?;
         match fields.into_values().next() {
@@ -130,16 +128,19 @@ impl Codec for TypetagCodec {
         None
     }
 
-    fn decode(&self, version: &Version, data: &RawJson) -> Result<Box<dyn AnyPart>> {
+    fn decode(&self, version: &Version, data: &str) -> Result<Box<dyn AnyPart>> {
         let name = RawJson::of(self.kind)?;
-        let tagged = RawJson::parse(&format!("{{{name}:{data}}}"))?;
-        let part: Box<dyn TypetagPart> = tagged.read()?;
+        let tagged = format!("{{{name}:{data}}}");
+        let part: Box<dyn TypetagPart> = serde_json::from_str(&tagged).map_err(shape)?;
         let known = part.version();
+        let unsupported = |what: String| Err(Error::new(ErrorKind::UnsupportedVersion, what));
         if crate::migration::is_newer(version, &known) {
-            return Err(crate::error::Error::new(
-                crate::error::ErrorKind::UnsupportedVersion,
-                format!("version {version} is newer than {known}, the newest known"),
+            return unsupported(format!(
+                "version {version} is newer than {known}, the newest known"
             ));
+        }
+        if version.major < known.major {
+            return unsupported(format!("no migration is known from version {version} to {known}"));
         }
         Ok(Box::new(Tagged(part)))
     }
@@ -147,33 +148,43 @@ impl Codec for TypetagCodec {
 
 /// The kinds that were declared. typetag lists them when it is asked for one that is not there.
 pub(super) fn codecs() -> Vec<(&'static str, Arc<dyn Codec>)> {
-    let nobody = MapDeserializer::<_, Listed>::new(std::iter::once(("", ())));
-    let kinds = match Box::<dyn TypetagPart>::deserialize(nobody) {
-        Err(Listed(kinds)) => kinds,
-        Ok(_) => Vec::new(),
-    };
     let codec = |kind| (kind, Arc::new(TypetagCodec { kind }) as Arc<dyn Codec>);
-    kinds.into_iter().map(codec).collect()
+    probe("").kinds.into_iter().map(codec).collect()
 }
 
-/// The names that an `unknown variant` error lists.
-#[derive(Debug)]
-struct Listed(Vec<&'static str>);
+/// Whether two types were declared under this name. typetag then reads neither of them.
+pub(super) fn is_declared_twice(kind: &str) -> bool {
+    probe(kind).message.starts_with("non-unique tag")
+}
+
+/// What typetag says when it is asked for data of a kind out of nothing.
+fn probe(kind: &str) -> Listed {
+    let nothing = MapDeserializer::<_, Listed>::new(std::iter::once((kind, ())));
+    // A type that can be made out of nothing has been declared once.
+    Box::<dyn TypetagPart>::deserialize(nothing).err().unwrap_or_default()
+}
+
+/// The names that an `unknown variant` error lists, or another error's message.
+#[derive(Debug, Default)]
+struct Listed {
+    kinds: Vec<&'static str>,
+    message: String,
+}
 
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "one of {:?}", self.0)
+        write!(f, "{} {:?}", self.message, self.kinds)
     }
 }
 
 impl std::error::Error for Listed {}
 
 impl serde::de::Error for Listed {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self(Vec::new())
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { kinds: Vec::new(), message: message.to_string() }
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self(expected.to_vec())
+        Self { kinds: expected.to_vec(), message: String::new() }
     }
 }

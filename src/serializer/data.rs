@@ -31,7 +31,7 @@ pub struct JsonChatDataSerializer;
 
 impl ChatDataSerializer for JsonChatDataSerializer {
     fn write(&self, _id: &str, entry: &DataEntry) -> Result<RawJson> {
-        RawJson::of(entry)
+        RawJson::of_whole(entry)
     }
 
     fn read(&self, id: &str, json: &RawValue) -> Result<DataEntry> {
@@ -52,7 +52,7 @@ pub(super) fn write_map(
         let json = serializer.write(id, entry).map_err(|e| e.with("data", id))?;
         object.insert(id.to_owned(), json);
     }
-    RawJson::of(&object).map(Some)
+    RawJson::of_whole(&object).map(Some)
 }
 
 pub(super) fn read_map(
@@ -60,9 +60,9 @@ pub(super) fn read_map(
     serializer: &dyn ChatDataSerializer,
 ) -> Result<DataMap> {
     let mut map = DataMap::new();
-    let Some(json) = json else { return Ok(map) };
-    let object: Object<'_> = serde_json::from_str(json.get())
-        .map_err(|e| Error::invalid("`data` is not an object").caused_by(e))?;
+    let Some(json) = json.filter(|json| !json.is_null()) else { return Ok(map) };
+    let field = |e: Error| e.with("field", "data");
+    let object: Object<'_> = super::json::parse(json.as_raw()).map_err(field)?;
     for (id, raw) in object.into_fields() {
         let entry = serializer.read(&id, raw).map_err(|e| e.with("data", &id))?;
         map.set(id, Some(entry));

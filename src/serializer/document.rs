@@ -5,12 +5,13 @@ use serde::Serialize;
 use serde::ser::SerializeMap as _;
 use serde_json::value::RawValue;
 
+use super::event::{BESIDE_REQUEST, BESIDE_SESSION};
 use super::info;
 use super::json::{JsonChatModelSerializer, parse, shape};
 use super::session::{read_meta, write_meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
-use crate::json::{Extra, Object, RawJson};
+use crate::json::{Extra, Object, RawJson, write_extra};
 use crate::log::SerializerInfo;
 use crate::model::{ChatModel, ChatResponse, Turn};
 
@@ -33,9 +34,7 @@ impl Serialize for Document<'_> {
             map.serialize_entry("active", &active)?;
         }
         map.serialize_entry("turns", &self.turns)?;
-        for (name, value) in self.extra.iter() {
-            map.serialize_entry(name, value)?;
-        }
+        write_extra(&mut map, self.extra, BESIDE_SESSION)?;
         map.end()
     }
 }
@@ -55,9 +54,7 @@ impl Serialize for WrittenTurn<'_> {
         }
         map.serialize_entry("request", &self.request)?;
         map.serialize_entry("response", &self.response)?;
-        for (name, value) in self.turn.extra.iter() {
-            map.serialize_entry(name, value)?;
-        }
+        write_extra(&mut map, &self.turn.extra, BESIDE_REQUEST)?;
         map.end()
     }
 }
@@ -74,7 +71,7 @@ pub(super) fn write(json: &JsonChatModelSerializer, model: &ChatModel) -> Result
             response: json.write_response(&inline(turn)?)?,
         })
     });
-    RawJson::of(&Document {
+    RawJson::of_whole(&Document {
         format: json.migrator().version(),
         serializer: info(json),
         session: write_meta(json, model.session())?,
@@ -101,7 +98,7 @@ fn inline(turn: &Turn) -> Result<ChatResponse> {
 pub(super) fn read(json: &JsonChatModelSerializer, bytes: &[u8]) -> Result<ChatModel> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| Error::invalid("the document is not UTF-8").caused_by(e))?;
-    let raw = RawJson::parse(text)?;
+    let raw = RawJson::parse_whole(text)?;
     let (format, serializer) = versions(&raw)?;
     check_serializer(&serializer, json)?;
     let raw = json.migrator().document(&raw, &format)?;
@@ -121,7 +118,7 @@ pub(super) fn read(json: &JsonChatModelSerializer, bytes: &[u8]) -> Result<ChatM
         return Err(Error::invalid("the active turn is not there"));
     }
     model.active = active;
-    model.extra = object.rest().map_err(shape)?;
+    model.extra = beside(object, BESIDE_SESSION)?;
     Ok(model)
 }
 
@@ -138,8 +135,17 @@ fn read_turn(json: &JsonChatModelSerializer, raw: &RawValue, index: usize) -> Re
     let request = json.read_request(object.require("request").map_err(shape)?)?;
     let response = json.read_response(object.require("response").map_err(shape)?)?;
     let mut turn = Turn::new(id, parent, request, response);
-    turn.extra = object.rest().map_err(shape)?;
+    turn.extra = beside(object, BESIDE_REQUEST)?;
     Ok(turn)
+}
+
+/// The unknown fields, none of which may have a name that a record needs.
+fn beside(object: Object<'_>, reserved: &[&str]) -> Result<Extra> {
+    let extra = object.rest().map_err(shape)?;
+    match reserved.iter().find(|name| extra.get(name).is_some()) {
+        Some(name) => Err(Error::invalid(format!("a field `{name}` has no place here"))),
+        None => Ok(extra),
+    }
 }
 
 fn versions(raw: &RawJson) -> Result<(Version, SerializerInfo)> {

@@ -1,101 +1,85 @@
 //! The log's events as the bodies of records.
 
 use semver::Version;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::body::Body;
 use super::json::{JsonChatModelSerializer, parse, shape};
 use super::session::{read_changes, read_meta, write_changes, write_meta};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{Extra, Object, RawJson};
+use crate::json::{Object, RawJson};
 use crate::log::{
     Checkpoint, DataEvent, DataLevel, Event, PartEvent, RequestEvent, ResponseEvent, SessionState,
     TextEvent,
 };
 
-/// An object put together out of written values.
-#[derive(Default)]
-struct Body(Vec<(&'static str, RawJson)>, Extra);
+/// Names that fields beside a session cannot have, in records and documents.
+pub(super) const BESIDE_SESSION: &[&str] =
+    &["session", "log", "active", "turns", "chatkeep", "serializer"];
 
-impl Body {
-    fn with(mut self, name: &'static str, value: &(impl Serialize + ?Sized)) -> Result<Self> {
-        self.0.push((name, RawJson::of(value)?));
-        Ok(self)
-    }
-
-    fn with_some(self, name: &'static str, value: Option<&impl Serialize>) -> Result<Self> {
-        match value {
-            Some(value) => self.with(name, value),
-            None => Ok(self),
-        }
-    }
-
-    fn with_extra(mut self, extra: &Extra) -> Self {
-        self.1 = extra.clone();
-        self
-    }
-
-    fn write(self) -> Result<RawJson> {
-        RawJson::of(&self)
-    }
-}
-
-impl Serialize for Body {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let own = self.0.iter().map(|(name, value)| (*name, value));
-        serializer.collect_map(own.chain(self.1.iter()))
-    }
-}
+/// Names that fields beside a request cannot have, in records and documents.
+pub(super) const BESIDE_REQUEST: &[&str] = &["turn", "parent", "request", "response", "epoch"];
 
 pub(super) fn write(json: &JsonChatModelSerializer, event: &Event) -> Result<RawJson> {
     let body = Body::default();
     match event {
-        Event::Log(log) => RawJson::of(log),
-        Event::Session(state) => {
-            body.with("session", &write_meta(json, &state.meta)?)?.with_extra(&state.extra).write()
-        }
+        Event::Log(log) => RawJson::of_whole(log),
+        Event::Session(state) => body
+            .with("session", write_meta(json, &state.meta)?)
+            .with_extra(&state.extra, BESIDE_SESSION)
+            .write(),
         Event::SessionSet(changes) => write_changes(json, changes),
-        Event::Data(data) => {
-            let entry = data.entry.as_ref();
-            let entry = entry.map(|entry| json.data_serializer().write(&data.id, entry));
-            body.with("on", &data.on)?
-                .with("id", &data.id)?
-                .with_some("entry", entry.transpose()?.as_ref())?
-                .write()
-        }
-        Event::Active(turn) => body.with_some("turn", turn.as_ref())?.write(),
+        Event::Data(data) => write_data(json, data),
+        Event::Active(turn) => body.and_some("turn", turn.as_ref())?.write(),
         Event::Checkpoint(checkpoint) => body
-            .with("log", &checkpoint.log)?
-            .with("session", &write_meta(json, &checkpoint.state.meta)?)?
-            .with_some("active", checkpoint.active.as_ref())?
-            .with("turns", &checkpoint.turns)?
-            .with_extra(&checkpoint.state.extra)
+            .and("log", &checkpoint.log)?
+            .with("session", write_meta(json, &checkpoint.state.meta)?)
+            .and_some("active", checkpoint.active.as_ref())?
+            .and("turns", &checkpoint.turns)?
+            .with_extra(&checkpoint.state.extra, BESIDE_SESSION)
             .write(),
         Event::Request(event) => body
-            .with_some("parent", event.parent.as_ref())?
-            .with("request", &json.write_request(&event.request)?)?
-            .with("response", &event.response)?
-            .with_some("epoch", event.epoch.as_ref())?
-            .with_extra(&event.extra)
+            .and_some("parent", event.parent.as_ref())?
+            .with("request", json.write_request(&event.request)?)
+            .and("response", &event.response)?
+            .and_some("epoch", event.epoch.as_ref())?
+            .with_extra(&event.extra, BESIDE_REQUEST)
             .write(),
-        Event::Response(event) | Event::ResponseSet(event) => body
-            .with_some("epoch", event.epoch.as_ref())?
-            .with("response", &json.write_response(&event.response)?)?
+        Event::Response(event) => body
+            .and_some("epoch", event.epoch.as_ref())?
+            .with("response", json.write_response(&event.response)?)
             .write(),
+        Event::ResponseSet(event) => {
+            let mut response = event.response.clone();
+            response.parts.clear();
+            body.and_some("epoch", event.epoch.as_ref())?
+                .with("response", json.write_response(&response)?)
+                .write()
+        }
         Event::Part(event) => body
-            .with_some("epoch", event.epoch.as_ref())?
-            .with("index", &event.index)?
-            .with("part", &json.response_serializer().write_part(&event.part)?)?
+            .and_some("epoch", event.epoch.as_ref())?
+            .and("index", &event.index)?
+            .with("part", json.response_serializer().write_part(&event.part)?)
             .write(),
         Event::Text(event) => body
-            .with_some("epoch", event.epoch.as_ref())?
-            .with("index", &event.index)?
-            .with("text", &event.text)?
+            .and_some("epoch", event.epoch.as_ref())?
+            .and("index", &event.index)?
+            .and("text", &event.text)?
             .write(),
-        Event::Feedback(feedback) => body.with_some("feedback", feedback.as_ref())?.write(),
-        Event::Claim(claim) => RawJson::of(claim),
+        Event::Feedback(feedback) => body.and_some("feedback", feedback.as_ref())?.write(),
+        Event::Claim(claim) => RawJson::of_whole(claim),
         Event::Other { body, .. } => Ok(body.clone()),
     }
+}
+
+fn write_data(json: &JsonChatModelSerializer, data: &DataEvent) -> Result<RawJson> {
+    let write = |entry| json.data_serializer().write(&data.id, entry);
+    let entry = data.entry.as_ref().map(write).transpose();
+    Body::default()
+        .and("on", &data.on)?
+        .and("id", &data.id)?
+        .with_some("entry", entry.map_err(|e| e.with("data", &data.id))?)
+        .write()
 }
 
 pub(super) fn read(
@@ -104,14 +88,16 @@ pub(super) fn read(
     body: &str,
     format: &Version,
 ) -> Result<Event> {
-    let body = json.migrator().record(kind, body, format).map_err(as_corrupt)?;
-    read_body(json, kind, body.as_raw()).map_err(as_corrupt).map_err(|e| e.with("kind", kind))
+    let record = json.migrator().record(kind, body, format);
+    record
+        .and_then(|body| read_body(json, kind, &body))
+        .map_err(|e| as_corrupt(e).with("kind", kind))
 }
 
 /// Whatever is wrong with a body of a log, it is the log that is damaged.
 fn as_corrupt(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Invalid => Error::corrupt(error.message().to_owned()).caused_by(error),
+        ErrorKind::Invalid => error.into_kind(ErrorKind::Corrupt),
         _ => error,
     }
 }
@@ -165,7 +151,8 @@ fn read_data(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<DataEvent
     let on: DataLevel = object.require("on").map_err(shape)?;
     let id: String = object.require("id").map_err(shape)?;
     let entry = object.take_raw("entry").map(|entry| json.data_serializer().read(&id, entry));
-    Ok(DataEvent { on, entry: entry.transpose()?, id })
+    let entry = entry.transpose().map_err(|e| e.with("data", &id))?;
+    Ok(DataEvent { on, entry, id })
 }
 
 fn read_checkpoint(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<Checkpoint> {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::json::RawJson;
+pub(super) use crate::json::shape;
 use crate::log::Event;
 use crate::migration::Migrator;
 use crate::model::{ChatModel, ChatRequest, ChatResponse};
@@ -171,11 +172,6 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T> {
     serde_json::from_str(raw.get()).map_err(shape)
 }
 
-/// The JSON has another shape than the format says.
-pub(super) fn shape(error: serde_json::Error) -> Error {
-    Error::invalid(format!("the JSON has another shape: {error}")).caused_by(error)
-}
-
 /// An object with one more field at its end.
 pub(super) fn with_field(object: &RawJson, name: &str, value: &RawJson) -> Result<RawJson> {
     let open = object
@@ -183,5 +179,5 @@ pub(super) fn with_field(object: &RawJson, name: &str, value: &RawJson) -> Resul
         .strip_suffix('}')
         .ok_or_else(|| Error::invalid("a serializer wrote something other than an object"))?;
     let comma = if open.ends_with('{') { "" } else { "," };
-    RawJson::parse(&format!("{open}{comma}{}:{value}}}", RawJson::of(name)?))
+    RawJson::parse_whole(&format!("{open}{comma}{}:{value}}}", RawJson::of_whole(name)?))
 }

@@ -15,6 +15,7 @@ use crate::log::{Event, SerializerInfo};
 use crate::model::ChatModel;
 use crate::part::{DataRegistry, PartRegistry};
 
+mod body;
 mod data;
 mod document;
 mod event;
@@ -93,3 +94,6 @@ pub(crate) fn info(serializer: &dyn ChatModelSerializer) -> SerializerInfo {
         extra: crate::json::Extra::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub struct JsonChatRequestSerializer;
 
 impl ChatRequestSerializer for JsonChatRequestSerializer {
     fn write(&self, request: &ChatRequest, context: SerializerContext<'_>) -> Result<RawJson> {
-        let json = RawJson::of(request)?;
+        let json = RawJson::of_whole(request)?;
         match write_map(&request.data, context.data)? {
             Some(data) => with_field(&json, "data", &data),
             None => Ok(json),

@@ -10,8 +10,8 @@ use super::SerializerContext;
 use super::data::{read_map, write_map};
 use super::json::{parse, shape};
 use crate::error::Result;
-use crate::json::{Object, RawJson, is_default};
-use crate::model::{ChatResponse, DataMap};
+use crate::json::{Object, RawJson, is_default, write_extra};
+use crate::model::ChatResponse;
 use crate::part::{PartRegistry, ResponsePart};
 
 /// Writes and reads responses and their parts.
@@ -58,7 +58,7 @@ pub struct JsonChatResponseSerializer;
 impl ChatResponseSerializer for JsonChatResponseSerializer {
     fn write(&self, response: &ChatResponse, context: SerializerContext<'_>) -> Result<RawJson> {
         let parts = response.parts.iter().map(|part| self.write_part(part));
-        RawJson::of(&Written {
+        RawJson::of_whole(&Written {
             response,
             parts: parts.collect::<Result<_>>()?,
             data: write_map(&response.data, context.data)?,
@@ -71,7 +71,7 @@ impl ChatResponseSerializer for JsonChatResponseSerializer {
         let read_part = |(index, part): (usize, &&RawValue)| {
             self.read_part(part, context.parts).map_err(|e| e.with("part", index))
         };
-        let data = object.take_raw("data").map(RawJson::from_raw).transpose()?;
+        let data = object.take_raw("data").map(|raw| RawJson::parse_whole(raw.get()));
         Ok(ChatResponse {
             id: object.require("id").map_err(shape)?,
             state: object.require("state").map_err(shape)?,
@@ -84,14 +84,26 @@ impl ChatResponseSerializer for JsonChatResponseSerializer {
             feedback: object.take("feedback").map_err(shape)?,
             references: object.take_or_default("references").map_err(shape)?,
             citations: object.take_or_default("citations").map_err(shape)?,
-            data: match data {
-                None => DataMap::new(),
-                data => read_map(data, context.data)?,
-            },
+            data: read_map(data.transpose()?, context.data)?,
             extra: object.rest().map_err(shape)?,
         })
     }
 }
+
+pub(super) const FIELDS: [&str; 12] = [
+    "id",
+    "state",
+    "parts",
+    "model",
+    "usage",
+    "timings",
+    "error",
+    "followups",
+    "feedback",
+    "references",
+    "citations",
+    "data",
+];
 
 struct Written<'a> {
     response: &'a ChatResponse,
@@ -125,9 +137,7 @@ impl Serialize for Written<'_> {
         if let Some(data) = &self.data {
             map.serialize_entry("data", data)?;
         }
-        for (name, value) in response.extra.iter() {
-            map.serialize_entry(name, value)?;
-        }
+        write_extra(&mut map, &response.extra, &FIELDS)?;
         map.end()
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::body::Body;
 use super::data::{read_map, write_map};
 use super::json::{JsonChatModelSerializer, parse, shape, with_field};
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::json::{Extra, JsonMap, Object, RawJson};
 use crate::model::{QueuedRequest, SessionChange, SessionMeta};
 
 pub(super) fn write_meta(json: &JsonChatModelSerializer, meta: &SessionMeta) -> Result<RawJson> {
-    let mut written = RawJson::of(meta)?;
+    let mut written = RawJson::of_whole(meta)?;
     if !meta.queue.is_empty() {
         written = with_field(&written, "queue", &write_queue(json, &meta.queue)?)?;
     }
@@ -22,8 +23,8 @@ pub(super) fn write_meta(json: &JsonChatModelSerializer, meta: &SessionMeta) -> 
 
 pub(super) fn read_meta(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<SessionMeta> {
     let mut meta: SessionMeta = parse(raw)?;
-    if let Some(queue) = meta.extra.take("queue") {
-        meta.queue = read_queue(json, queue.as_raw())?;
+    if let Some(queue) = meta.extra.take("queue").filter(|queue| !queue.is_null()) {
+        meta.queue = read_queue(json, queue.as_raw()).map_err(|e| e.with("field", "queue"))?;
     }
     meta.data = read_map(meta.extra.take("data"), json.data_serializer())?;
     Ok(meta)
@@ -31,13 +32,13 @@ pub(super) fn read_meta(json: &JsonChatModelSerializer, raw: &RawValue) -> Resul
 
 fn write_queue(json: &JsonChatModelSerializer, queue: &[QueuedRequest]) -> Result<RawJson> {
     let write = |queued: &QueuedRequest| {
-        let mut object = Extra::new();
-        object.set("request", Some(json.write_request(&queued.request)?));
-        object.set("options", queued.options.clone());
-        queued.extra.iter().for_each(|(name, value)| object.set(name, Some(value.clone())));
-        RawJson::of(&Fields(&object))
+        Body::default()
+            .with("request", json.write_request(&queued.request)?)
+            .with_some("options", queued.options.clone())
+            .with_extra(&queued.extra, &["request", "options"])
+            .write()
     };
-    RawJson::of(&queue.iter().map(write).collect::<Result<Vec<_>>>()?)
+    RawJson::of_whole(&queue.iter().map(write).collect::<Result<Vec<_>>>()?)
 }
 
 fn read_queue(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<Vec<QueuedRequest>> {
@@ -47,7 +48,7 @@ fn read_queue(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<Vec<Queu
         let request: &RawValue = object.require("request").map_err(shape)?;
         Ok(QueuedRequest {
             request: json.read_request(request)?,
-            options: object.take("options").map_err(shape)?,
+            options: object.take_json("options").map_err(shape)?,
             extra: object.rest().map_err(shape)?,
         })
     };
@@ -71,30 +72,61 @@ pub(super) fn write_changes(
     let mut preferences = JsonMap::default();
     for change in changes {
         let (name, value) = match change {
-            SessionChange::Title(title) => ("title", RawJson::of(title)?),
-            SessionChange::Status(status) => ("status", RawJson::of(status)?),
-            SessionChange::Pinned(pinned) => ("pinned", RawJson::of(pinned)?),
-            SessionChange::Tags(tags) => ("tags", RawJson::of(tags)?),
-            SessionChange::Workspace(workspace) => ("workspace", RawJson::of(workspace)?),
-            SessionChange::Agent(agent) => ("agent", RawJson::of(agent)?),
-            SessionChange::Location(location) => ("location", RawJson::of(location)?),
-            SessionChange::Parent(parent) => ("parent", RawJson::of(parent)?),
-            SessionChange::WorkingDirectory(folder) => ("working_directory", RawJson::of(folder)?),
-            SessionChange::Preference(name, value) => {
-                let value = value.clone().map_or_else(|| RawJson::of(&()), Ok)?;
-                preferences.insert(name.clone(), value);
-                ("preferences", RawJson::of(&preferences)?)
+            SessionChange::Title(title) => ("title", RawJson::of_whole(title)?),
+            SessionChange::Status(status) => ("status", RawJson::of_whole(status)?),
+            SessionChange::Pinned(pinned) => ("pinned", RawJson::of_whole(pinned)?),
+            SessionChange::Tags(tags) => ("tags", RawJson::of_whole(tags)?),
+            SessionChange::Workspace(workspace) => ("workspace", RawJson::of_whole(workspace)?),
+            SessionChange::Agent(agent) => ("agent", RawJson::of_whole(agent)?),
+            SessionChange::Location(location) => ("location", RawJson::of_whole(location)?),
+            SessionChange::Parent(parent) => ("parent", RawJson::of_whole(parent)?),
+            SessionChange::WorkingDirectory(folder) => {
+                ("working_directory", RawJson::of_whole(folder)?)
             }
-            SessionChange::Draft(draft) => ("draft", RawJson::of(draft)?),
+            SessionChange::Preference(name, value) => {
+                let value = value.clone().map_or_else(|| RawJson::of_whole(&()), Ok)?;
+                preferences.insert(name.clone(), value);
+                ("preferences", RawJson::of_whole(&preferences)?)
+            }
+            SessionChange::Draft(draft) => ("draft", RawJson::of_whole(draft)?),
             SessionChange::Queue(queue) => ("queue", write_queue(json, queue)?),
+            SessionChange::Extra(name, _) if is_known(name) => {
+                let message =
+                    format!("the unknown field `{name}` of a session has the name of a known one");
+                return Err(Error::invalid(message));
+            }
             SessionChange::Extra(name, value) => {
-                (name.as_str(), value.clone().map_or_else(|| RawJson::of(&()), Ok)?)
+                (name.as_str(), value.clone().map_or_else(|| RawJson::of_whole(&()), Ok)?)
             }
         };
         object.set(name, Some(value));
     }
-    RawJson::of(&Fields(&object))
+    RawJson::of_whole(&Fields(&object))
 }
+
+/// Whether a session has a property of this name.
+fn is_known(name: &str) -> bool {
+    FIXED.contains(&name) || CHANGEABLE.contains(&name)
+}
+
+/// Properties that a change cannot name: those that never change, and data, which has an event of
+/// its own.
+const FIXED: [&str; 4] = ["id", "owner", "created", "data"];
+
+const CHANGEABLE: [&str; 12] = [
+    "title",
+    "status",
+    "pinned",
+    "tags",
+    "workspace",
+    "agent",
+    "location",
+    "parent",
+    "working_directory",
+    "preferences",
+    "draft",
+    "queue",
+];
 
 pub(super) fn read_changes(
     json: &JsonChatModelSerializer,
@@ -108,7 +140,7 @@ pub(super) fn read_changes(
             "preferences" => {
                 let preferences: JsonMap = parse(value).map_err(field)?;
                 for (name, value) in preferences.iter() {
-                    let value = (value.get() != "null").then(|| value.clone());
+                    let value = (!value.is_null()).then(|| value.clone());
                     changes.push(SessionChange::Preference(name.clone(), value));
                 }
             }
@@ -134,6 +166,9 @@ fn read_change(name: &str, value: &RawValue) -> Result<SessionChange> {
         "parent" => SessionChange::Parent(field(value)?),
         "working_directory" => SessionChange::WorkingDirectory(field(value)?),
         "draft" => SessionChange::Draft(field(value)?),
+        fixed if FIXED.contains(&fixed) => {
+            return Err(Error::invalid("no change of a session can set this"));
+        }
         unknown => {
             let value = (value.get() != "null").then(|| RawJson::from_raw(value)).transpose()?;
             SessionChange::Extra(unknown.to_owned(), value)

@@ -90,15 +90,6 @@ fn is_zero(revision: &Revision) -> bool {
 }
 
 impl LineHead {
-    pub(crate) fn of(head: &Head) -> Self {
-        Self {
-            incarnation: head.incarnation,
-            base: head.base,
-            through: Revision::ZERO,
-            fields: head.fields.clone(),
-        }
-    }
-
     pub(crate) fn into_head(self, revision: Revision, token: VersionToken) -> Head {
         Head {
             incarnation: self.incarnation,

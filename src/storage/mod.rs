@@ -25,7 +25,7 @@ pub mod file;
 mod head;
 mod hints;
 pub mod key_value;
-mod line;
+pub(crate) mod line;
 mod listing;
 pub mod memory;
 mod query;

@@ -117,16 +117,14 @@ impl Core {
         let mut live = self.lock();
         let other = live.get(&shared.key).and_then(Weak::upgrade);
         // A deleted session's handles stay deleted; a new life has new ones.
-        let chosen = match &other {
-            Some(other) if !other.is_gone() => Arc::clone(other),
-            _ => {
-                live.insert(shared.key.clone(), Arc::downgrade(&shared));
-                shared
-            }
-        };
-        // Before `other`: dropping the last handle of a session takes this lock.
+        if other.as_ref().is_none_or(|other| other.is_gone()) {
+            live.insert(shared.key.clone(), Arc::downgrade(&shared));
+            // The last handle of the other one takes the map's lock when it goes.
+            drop(live);
+            return shared;
+        }
         drop(live);
-        chosen
+        other.unwrap_or(shared)
     }
 
     pub(crate) fn forget(&self, key: &SessionKey) {

@@ -150,6 +150,8 @@ impl ChatSession {
 
     fn decode<T: DeserializeOwned + 'static>(&self, map: &DataMap, id: &str) -> Result<Option<T>> {
         let registry = self.shared.core.serializer.data();
+        // A mistyped id is an error, not an absence.
+        registry.check::<T>(id)?;
         map.get(id).map(|entry| registry.decode(id, entry)).transpose()
     }
 

@@ -1,6 +1,6 @@
 //! Logs with bytes that are not as they were written.
 
-use chatkeep::storage::{Maintenance, Revision, Storage};
+use chatkeep::storage::{Revision, Storage};
 use chatkeep::{ErrorKind, ListQuery, OwnerId};
 
 use crate::common::*;

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chatkeep::ErrorKind;
-use chatkeep::storage::{
-    BlobId, DocumentScope, ExpectedDocument, FileStorage, Maintenance, Revision, Storage,
-};
+use chatkeep::storage::{BlobId, DocumentScope, ExpectedDocument, FileStorage, Revision, Storage};
 
 use crate::common::*;
 use crate::faulty::{ALL, Failure, Faulty};

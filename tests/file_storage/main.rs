@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail its test")]
 
 mod common;
+mod conformance;
 mod cost;
 mod damage;
 mod faults;
 mod faulty;
 mod layout;
+mod memory_disk;
 mod planted;
 mod power;
 mod processes;

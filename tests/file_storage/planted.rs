@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use chatkeep::ErrorKind;
-use chatkeep::storage::{BlobId, DocumentScope, Maintenance, Storage};
+use chatkeep::storage::{BlobId, DocumentScope, Storage};
 
 use crate::common::*;
 

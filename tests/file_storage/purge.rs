@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use chatkeep::storage::{
-    BlobId, Expected, FileStorage, Incarnation, Maintenance, Revision, Storage,
-};
+use chatkeep::storage::{BlobId, Expected, FileStorage, Incarnation, Revision, Storage};
 use chatkeep::{ErrorKind, ListQuery, OwnerId};
 
 use crate::common::*;

@@ -1,6 +1,6 @@
 //! Logs whose last append was cut off.
 
-use chatkeep::storage::{Maintenance, Revision, Storage};
+use chatkeep::storage::{Revision, Storage};
 
 use crate::common::*;
 

@@ -65,7 +65,7 @@ pub enum ChangeState {
 json_object!(ChangeSet { optional title, required changes });
 json_object!(FileChange {
     required uri, required change, default state, optional original, optional target,
-    optional details,
+    optional_json details,
 });
 
 builtin_part!(ChangeSet, "change_set", |part| {

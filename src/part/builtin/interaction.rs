@@ -98,12 +98,12 @@ pub struct Horizontal {
 
 json_object!(Question {
     required question, optional header, default options, default multiple, optional answer,
-    optional details,
+    optional_json details,
 });
 json_object!(QuestionOption { required text, optional value, optional description });
 json_object!(Plan { optional title, required items });
 json_object!(PlanItem { required text, default state });
-json_object!(Compaction { default summary, optional provider, optional payload });
+json_object!(Compaction { default summary, optional provider, optional_json payload });
 json_object!(Horizontal { required content });
 
 builtin_part!(Question, "question", |part| {

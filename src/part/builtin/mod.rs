@@ -1,6 +1,7 @@
 //! The built-in kinds. Their names have no dot; their envelopes leave out the version while it is
 //! 1.0.0, and the fallback, which any reader makes out of the data as `docs/format.md` says.
 
+use std::any::TypeId;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +66,30 @@ const NAMES: [&str; 17] = [
 
 pub(super) fn is_builtin(kind: &str) -> bool {
     NAMES.contains(&kind)
+}
+
+/// Whether the type is one of the built-in ones.
+pub(super) fn is_type<P: Part>() -> bool {
+    let types: [TypeId; NAMES.len()] = [
+        TypeId::of::<Markdown>(),
+        TypeId::of::<Text>(),
+        TypeId::of::<ToolCall>(),
+        TypeId::of::<Thinking>(),
+        TypeId::of::<Code>(),
+        TypeId::of::<Command>(),
+        TypeId::of::<Progress>(),
+        TypeId::of::<Status>(),
+        TypeId::of::<ErrorPart>(),
+        TypeId::of::<Question>(),
+        TypeId::of::<Resource>(),
+        TypeId::of::<Citation>(),
+        TypeId::of::<ChangeSet>(),
+        TypeId::of::<Plan>(),
+        TypeId::of::<Compaction>(),
+        TypeId::of::<Horizontal>(),
+        TypeId::of::<Separator>(),
+    ];
+    types.contains(&TypeId::of::<P>())
 }
 
 /// The kind's name without an allocation where it is a built-in one.

@@ -67,7 +67,7 @@ pub struct Separator {
     pub extra: Extra,
 }
 
-json_object!(Command { required id, default label, optional arguments });
+json_object!(Command { required id, default label, optional_json arguments });
 json_object!(Progress { required message });
 json_object!(Status { default level, required message });
 json_object!(ErrorPart { required message, optional stack });

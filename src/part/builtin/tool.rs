@@ -54,7 +54,7 @@ impl ToolState {
 }
 
 json_object!(ToolCall {
-    required id, required name, required state, optional title, optional arguments, optional result,
+    required id, required name, required state, optional title, optional_json arguments, optional_json result,
     optional error,
 });
 

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::capabilities;
 use super::disk::{UNFINISHED, parent, with_suffix};
 use super::engine::Engine;
 use super::error::FileError;
 use super::scan::{Backward, FIRST_BLOCK, Item};
 use super::system::OpenHow;
 use super::tail::{Log, Positions, Tail};
-use super::{MAX_RECORD, capabilities};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::storage::ext::session_not_found;
 use crate::storage::line::{self, Checksum, LineHead};
+use crate::storage::rules;
 use crate::storage::{
     Appended, Batch, Durability, Expected, Head, Incarnation, Revision, SessionKey,
 };
@@ -32,7 +33,7 @@ impl Engine {
         expected: Expected,
         batch: &Batch,
     ) -> Result<Appended> {
-        check(expected, batch)?;
+        rules::check_batch(expected, batch, &capabilities())?;
         let held = self.lock_session(key)?;
         let appended = self.append_locked(key, expected, batch);
         drop(held);
@@ -60,52 +61,20 @@ impl Engine {
             }
             log => log,
         };
-        match (log, expected) {
-            (Some(log), _) if self.has_landed(key, &log, expected, batch)? => {
-                self.settle(key, &log, batch)
-            }
-            (None, Expected::At { .. }) => Err(session_not_found(key)),
-            (None, Expected::New) if deleted.is_some() => {
-                Err(Error::new(ErrorKind::Deleted, "a session of this id was deleted"))
-            }
-            (None, Expected::New | Expected::NewIncarnation) => {
-                let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
-                self.create(key, life, batch)
-            }
-            (Some(_), Expected::New | Expected::NewIncarnation) => {
-                Err(Error::already_exists("there is a session of this id"))
-            }
-            (Some(log), Expected::At { incarnation, revision }) => {
-                self.check_place(key, &log, incarnation, revision, batch)?;
+        if let Some(log) = &log
+            && self.has_landed(key, log, expected, batch)?
+        {
+            return self.settle(key, log, batch);
+        }
+        let head = log.as_ref().map(|log| log.tail.head());
+        let life = rules::decide(key, expected, batch.epoch, head.as_ref(), deleted)?;
+        match log {
+            None => self.create(key, life, batch),
+            Some(log) => {
+                self.check_intact(key, &log)?;
                 self.add(key, log, batch)
             }
         }
-    }
-
-    fn check_place(
-        &self,
-        key: &SessionKey,
-        log: &Log,
-        incarnation: Incarnation,
-        revision: Revision,
-        batch: &Batch,
-    ) -> Result<()> {
-        let tail = &log.tail;
-        if tail.head.incarnation != incarnation {
-            return Err(session_not_found(key));
-        }
-        let epoch = tail.head.fields.epoch;
-        if batch.epoch.is_some_and(|own| own < epoch) {
-            return Err(
-                Error::fenced("another writer has taken the response over").with("epoch", epoch)
-            );
-        }
-        if tail.revision != revision {
-            return Err(Error::conflict("the session has moved on")
-                .with("expected", revision)
-                .with("actual", tail.revision));
-        }
-        self.check_intact(key, log)
     }
 
     /// A damaged log is not written to: what is added could not be told from what is damaged.
@@ -137,20 +106,22 @@ impl Engine {
         if deleted.is_some_and(|deleted| log.tail.head.incarnation <= deleted) {
             return Ok(Some(log));
         }
+        let path = self.layout.log(key);
+        if !log.named {
+            // Whoever put the file there may not have come to make its name durable.
+            self.disk.ensure_dir(parent(&path))?;
+            self.disk.sync_dir(parent(&path))?;
+        }
         // Whoever did not write the log's end looks whether it is on the disk.
-        let log = match log.trusted {
-            true => log,
-            false if self.disk.metadata(&self.suspect(key))?.is_some() => {
-                return self.rewrite_suspect(key, &log).map(Some);
-            }
-            false => Log { trusted: true, ..log },
-        };
+        if !log.trusted && self.disk.metadata(&self.suspect(key))?.is_some() {
+            return self.rewrite_suspect(key, &log).map(Some);
+        }
+        let log = Log { named: true, trusted: true, ..log };
         self.remember(key, &log);
         if log.len == log.tail.end {
             return Ok(Some(log));
         }
         self.keep(key, &*log.file, log.tail.end, log.len, "torn")?;
-        let path = self.layout.log(key);
         log.file.set_len(log.tail.end).map_err(self.disk.failed("cut", &path))?;
         let log = Log { len: log.tail.end, ..log };
         self.remember(key, &log);
@@ -196,19 +167,20 @@ impl Engine {
 
     /// Makes a batch that is there already as safe as it was asked to be.
     fn settle(&self, key: &SessionKey, log: &Log, batch: &Batch) -> Result<Appended> {
-        self.sync_log(key, log, batch.durability)?;
-        Ok(Appended { head: log.tail.head(), durability: batch.durability })
+        let durability = self.sync_log(key, log, batch.durability)?;
+        Ok(Appended { head: log.tail.head(), durability })
     }
 
-    fn sync_log(&self, key: &SessionKey, log: &Log, durability: Durability) -> Result<()> {
-        if durability == Durability::Buffered {
-            return Ok(());
+    fn sync_log(&self, key: &SessionKey, log: &Log, asked: Durability) -> Result<Durability> {
+        let durability = rules::achieved(asked, capabilities().durability);
+        if durability == Durability::Synced {
+            log.file.sync_data().map_err(|source| {
+                self.poison(key);
+                let file = self.disk.show(&self.layout.log(key));
+                FileError::Unknown { operation: "sync", file, source }
+            })?;
         }
-        log.file.sync_data().map_err(|source| {
-            self.poison(key);
-            let file = self.disk.show(&self.layout.log(key));
-            FileError::Unknown { operation: "sync", file, source }.into()
-        })
+        Ok(durability)
     }
 
     /// The first batch: the file appears with all of it, whatever durability is asked for, since
@@ -238,11 +210,11 @@ impl Engine {
     fn add(&self, key: &SessionKey, log: Log, batch: &Batch) -> Result<Appended> {
         let encoded = encode(&log.tail, batch)?;
         self.write_tail(key, &log, &encoded.bytes)?;
-        self.sync_log(key, &log, batch.durability)?;
+        let durability = self.sync_log(key, &log, batch.durability)?;
         log.positions.note(log.tail.revision.next(), log.tail.end);
         let log = Log { len: encoded.tail.end, tail: encoded.tail, ..log };
         self.remember(key, &log);
-        Ok(Appended { head: log.tail.head(), durability: batch.durability })
+        Ok(Appended { head: log.tail.head(), durability })
     }
 
     /// One write. If the disk does not take all of it, what it took is cut off again; if it is not
@@ -307,8 +279,15 @@ impl Engine {
         let file = opened.ok_or_else(|| session_not_found(key))?;
         let found = file.metadata().map_err(self.disk.failed("look at", &path))?;
         let positions: Arc<Positions> = Arc::default();
-        let log =
-            Log { file, identity: found.identity, len: found.len, tail, positions, trusted: true };
+        let log = Log {
+            file,
+            identity: found.identity,
+            len: found.len,
+            tail,
+            positions,
+            named: true,
+            trusted: true,
+        };
         self.remember(key, &log);
         Ok(log)
     }
@@ -352,34 +331,4 @@ fn encode(tail: &Tail, batch: &Batch) -> Result<Encoded> {
     }
     tail.end = start + bytes.len() as u64;
     Ok(Encoded { bytes, tail })
-}
-
-fn check(expected: Expected, batch: &Batch) -> Result<()> {
-    let before = match expected {
-        Expected::New | Expected::NewIncarnation => Revision::ZERO,
-        Expected::At { revision, .. } => revision,
-    };
-    if batch.durability > capabilities().durability {
-        return Err(Error::unsupported("files are kept on one machine alone"));
-    }
-    if batch.records.is_empty() {
-        return Err(Error::invalid("the batch has no records"));
-    }
-    let mut next = before;
-    for record in &batch.records {
-        next = next.next();
-        if record.revision != next || record.batch != batch.id {
-            return Err(Error::invalid("the batch's records do not follow each other")
-                .with("revision", record.revision)
-                .with("expected", next));
-        }
-        if record.body.bytes().len() > MAX_RECORD {
-            return Err(Error::limit_exceeded(format!(
-                "a record's body is {} bytes, at most {MAX_RECORD} are allowed",
-                record.body.bytes().len()
-            ))
-            .with("revision", record.revision));
-        }
-    }
-    Ok(())
 }

@@ -2,25 +2,17 @@
 
 use bytes::Bytes;
 
-use super::MAX_BLOB;
+use super::capabilities;
 use super::disk::parent;
 use super::engine::Engine;
 use super::error::FileError;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::ext::session_not_found;
-use crate::storage::{BlobId, SessionKey};
+use crate::storage::{BlobId, SessionKey, rules};
 
 impl Engine {
     pub(super) fn put_blob(&self, key: &SessionKey, id: &BlobId, content: &Bytes) -> Result<()> {
-        if content.len() > MAX_BLOB {
-            return Err(Error::limit_exceeded(format!(
-                "the blob is {} bytes, at most {MAX_BLOB} are allowed",
-                content.len()
-            )));
-        }
-        if BlobId::of(content) != *id {
-            return Err(Error::invalid("the blob's content has another hash").with("blob", id));
-        }
+        rules::check_blob(id, content, &capabilities())?;
         // Under the lock, so that a blob cannot outlive its session.
         let _held = self.lock_session(key)?;
         if self.current(key)?.is_none() {

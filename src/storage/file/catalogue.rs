@@ -69,6 +69,10 @@ impl Engine {
         Ok(())
     }
 
+    pub(super) fn forget_head(&self, log: &Path) {
+        lock(&self.catalogue.heads).remove(log);
+    }
+
     fn head_at(&self, path: &Path) -> Result<Option<Head>> {
         let Some(found) = self.disk.metadata(path)? else { return Ok(None) };
         if let Some((seen, head)) = lock(&self.catalogue.heads).get(path)

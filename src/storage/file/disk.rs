@@ -158,8 +158,13 @@ impl Disk {
     /// The names in a directory, sorted; none if it is not there. A name that is not Unicode is
     /// not ours.
     pub(super) fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
-        if self.metadata(dir)?.is_none_or(|found| found.kind != FileKind::Directory) {
-            return Ok(Vec::new());
+        match self.metadata(dir)? {
+            None => return Ok(Vec::new()),
+            Some(found) if found.kind != FileKind::Directory => {
+                let (path, found) = (dir.to_path_buf(), found.kind.as_str());
+                return Err(FileError::NotADirectory { path, found });
+            }
+            Some(_) => {}
         }
         let names = match self.files.list(dir) {
             Ok(names) => names,

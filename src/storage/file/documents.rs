@@ -12,7 +12,7 @@ use super::locks::Held;
 use crate::environment::{IdSource, RandomIds};
 use crate::error::{Error, Result};
 use crate::storage::{
-    BlobId, Cursor, Document, DocumentScope, ExpectedDocument, Page, VersionToken, listing,
+    BlobId, Cursor, Document, DocumentScope, ExpectedDocument, Page, VersionToken, listing, rules,
 };
 
 const MAX_NAME: usize = 200;
@@ -99,7 +99,9 @@ impl Engine {
         let _held = self.lock_document(scope, name)?;
         self.check_version(scope, name, expected, now)?;
         let path = self.layout.document(scope, name);
-        if self.disk.remove(&path)? {
+        self.disk.remove(&path)?;
+        // Also where nothing was there: whoever removed it may not have made that durable.
+        if self.disk.metadata(parent(&path))?.is_some() {
             self.disk.sync_dir(parent(&path))?;
         }
         Ok(())
@@ -135,17 +137,7 @@ impl Engine {
             ExpectedDocument::Any => return Ok(()),
             _ => self.read_document(scope, name, now)?.map(|document| document.version),
         };
-        let fits = match expected {
-            ExpectedDocument::Any => true,
-            ExpectedDocument::Absent => found.is_none(),
-            ExpectedDocument::Version(version) => found.as_ref() == Some(version),
-        };
-        match fits {
-            true => Ok(()),
-            false => {
-                Err(Error::conflict("the document is in another version").with("document", name))
-            }
-        }
+        rules::check_version(name, expected, found.as_ref())
     }
 
     fn lock_document(&self, scope: &DocumentScope, name: &str) -> Result<Held<'_>, FileError> {

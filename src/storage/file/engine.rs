@@ -157,8 +157,15 @@ impl Engine {
             return Err(FileError::Damaged { file, record: Some(1), problem }.into());
         };
         let positions = Arc::default();
-        let log =
-            Log { file, identity: found.identity, len: found.len, tail, positions, trusted: false };
+        let log = Log {
+            file,
+            identity: found.identity,
+            len: found.len,
+            tail,
+            positions,
+            named: false,
+            trusted: false,
+        };
         self.look_at_first_line(key, &log)?;
         Ok(Some(log))
     }

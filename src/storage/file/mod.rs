@@ -58,9 +58,6 @@ pub use self::counting::{CountingFileSystem, Counts};
 pub use self::real::RealFileSystem;
 pub use self::system::{FileIdentity, FileKind, FileSystem, LockFile, Metadata, OpenFile, OpenHow};
 
-const MAX_RECORD: usize = Capabilities::new("file").max_record;
-const MAX_BLOB: usize = Capabilities::new("file").max_blob;
-
 fn capabilities() -> Capabilities {
     Capabilities {
         durability: Durability::Synced,

@@ -127,14 +127,15 @@ impl Engine {
         key: &SessionKey,
         incarnation: Incarnation,
     ) -> Result<PurgeReceipt, FileError> {
+        // Whoever began may not have come to make the tombstone's name durable.
+        self.disk.sync_dir(parent(&self.layout.tombstone(key)))?;
         self.forget(key);
         let log = self.layout.log(key);
+        self.forget_head(&log);
         let bytes = self.disk.metadata(&log)?.map_or(0, |found| found.len);
         self.disk.remove(&log)?;
         self.disk.remove(&with_suffix(&log, UNFINISHED))?;
-        if self.disk.metadata(parent(&log))?.is_some() {
-            self.disk.sync_dir(parent(&log))?;
-        }
+        self.sync_if_there(parent(&log))?;
         let blobs = self.remove_dir(&self.layout.blobs(key))?;
         self.remove_dir(&self.layout.quarantine(key))?;
         self.heal(key)?;
@@ -151,10 +152,18 @@ impl Engine {
             let finished = !name.ends_with(UNFINISHED);
             removed += u64::from(self.disk.remove(&dir.join(&name))? && finished);
         }
-        if self.disk.remove_dir(dir)? {
-            self.disk.sync_dir(parent(dir))?;
-        }
+        // Also where others removed everything: they may not have come to make it durable.
+        self.sync_if_there(dir)?;
+        self.disk.remove_dir(dir)?;
+        self.sync_if_there(parent(dir))?;
         Ok(removed)
+    }
+
+    fn sync_if_there(&self, dir: &Path) -> Result<(), FileError> {
+        match self.disk.metadata(dir)? {
+            Some(found) if found.kind == FileKind::Directory => self.disk.sync_dir(dir),
+            _ => Ok(()),
+        }
     }
 
     /// Goes on with deletions that were interrupted.

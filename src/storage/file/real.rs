@@ -97,6 +97,7 @@ fn options(how: OpenHow) -> OpenOptions {
     let mut options = OpenOptions::new();
     match how {
         OpenHow::Read => options.read(true),
+        OpenHow::Append if cfg!(windows) => options.read(true).write(true),
         OpenHow::Append => options.read(true).append(true),
         OpenHow::Create => options.read(true).write(true).create(true).truncate(true),
     };
@@ -161,8 +162,15 @@ impl OpenFile for RealFile {
         std::os::windows::fs::FileExt::seek_read(&self.0, buffer, offset)
     }
 
+    #[cfg(not(windows))]
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         io::Write::write(&mut &self.0, bytes)
+    }
+
+    /// A file opened to be appended to could not be cut there; its writers hold a lock.
+    #[cfg(windows)]
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_write(&self.0, bytes, self.0.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::append::Add;
+use super::capabilities;
 use super::engine::Engine;
 use super::error::FileError;
 use super::read::whole;
@@ -12,6 +13,7 @@ use super::tail::{Log, Tail};
 use crate::error::{Error, Result};
 use crate::storage::ext::session_not_found;
 use crate::storage::line::{self, Checksum, Line, LineHead};
+use crate::storage::rules;
 use crate::storage::{
     BatchId, Damage, Head, HeadFields, Incarnation, Record, Report, Revision, SessionKey,
 };
@@ -69,13 +71,10 @@ impl Engine {
     ) -> Result<Head> {
         let log = self.to_rewrite(key)?;
         let head = log.tail.head();
-        let same = |head: &Head| (head.incarnation, head.base, head.revision);
-        if same(&head) != same(guard) {
-            return Err(Error::conflict("the session has moved on")
-                .with("expected", guard.revision)
-                .with("actual", head.revision));
+        rules::check_compaction(key, &head, guard, through, &records, &capabilities())?;
+        if records.is_empty() && through == head.revision {
+            return Err(Error::invalid("a log must keep at least one record"));
         }
-        check_compaction(&head, through, &records)?;
         self.check_intact(key, &log)?;
         let mut lines: Vec<Line> =
             records.into_iter().map(|record| Line { record, more: 0, head: None }).collect();
@@ -281,18 +280,4 @@ fn regroup(lines: &mut [Line]) {
         };
         after = Some((batch, line.more));
     }
-}
-
-fn check_compaction(head: &Head, through: Revision, records: &[Record]) -> Result<()> {
-    let ascending = records.is_sorted_by(|a, b| a.revision < b.revision);
-    let within = records.last().is_none_or(|last| last.revision <= through);
-    if through < head.base || through > head.revision || !ascending || !within {
-        return Err(Error::invalid("the records do not fit what is to be compacted")
-            .with("through", through)
-            .with("revision", head.revision));
-    }
-    if records.is_empty() && through == head.revision {
-        return Err(Error::invalid("a log must keep at least one record"));
-    }
-    Ok(())
 }

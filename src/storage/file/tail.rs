@@ -21,6 +21,8 @@ pub(super) struct Log {
     pub(super) len: u64,
     pub(super) tail: Tail,
     pub(super) positions: Arc<Positions>,
+    /// Whether the file's name is known to be durable.
+    pub(super) named: bool,
     /// Whether this storage wrote the log's end, or looked whether another failed to.
     pub(super) trusted: bool,
 }
