@@ -1,5 +1,6 @@
 //! The façade as a host uses it, and as the world treats it.
 
+mod bad_input;
 mod basics;
 mod cancel;
 mod common;
@@ -9,4 +10,6 @@ mod deletion;
 mod everything;
 mod failing;
 mod flaky;
+mod flatness;
+mod history;
 mod windows;
