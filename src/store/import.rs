@@ -10,7 +10,7 @@ use super::load::in_session;
 use super::plan::checkpoint_of;
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, TurnId};
-use crate::log::{Entry, Event, Fold, events_of};
+use crate::log::{Entry, Event, events_of};
 use crate::model::ChatModel;
 use crate::part::{BlobRef, ResponsePart};
 use crate::storage::{
@@ -130,9 +130,7 @@ async fn write_all(core: &Arc<Core>, key: &SessionKey, model: &ChatModel) -> Res
     let first: Vec<Entry> = entries.drain(..2).collect();
     if entries.len() >= CHECKPOINT_ENTRIES {
         // So that opening the newest turns need not read back to the beginning.
-        let mut fold = Fold::newest(first.clone(), false)?;
-        entries.iter().try_for_each(|entry| fold.apply(entry.clone()))?;
-        let event = Event::Checkpoint(Box::new(checkpoint_of(&fold)));
+        let event = Event::Checkpoint(Box::new(checkpoint_of(model, core.log_info(key))));
         entries.push(Entry { turn: TurnId::SESSION, at: core.clock.now(), event });
     }
     let head = begin(core, key, &first, Expected::NewIncarnation).await?;

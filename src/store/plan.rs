@@ -11,7 +11,9 @@ use super::live::{Live, Pending, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::Extra;
-use crate::log::{Checkpoint, Claim, Entry, Event, Fold, PartEvent, ResponseEvent, SessionState};
+use crate::log::{
+    Checkpoint, Claim, Entry, Event, Fold, LogInfo, PartEvent, ResponseEvent, SessionState,
+};
 use crate::model::{ChatModel, ChatResponse, ResponseState};
 use crate::part::ResponsePart;
 use crate::storage::{BlobId, Body, HeadFields, Running};
@@ -261,7 +263,8 @@ impl<'a> Plan<'a> {
             matches!(planned.entry.event, Event::Part(_) | Event::Text(_) | Event::Claim(_))
         };
         if !self.entries.iter().all(streams) && self.checkpoint_is_due() {
-            let event = Event::Checkpoint(Box::new(checkpoint_of(&self.fold)));
+            let event =
+                Event::Checkpoint(Box::new(checkpoint_of(self.model(), self.fold.log().clone())));
             let size = self.core.serializer.write_event(&event)?.get().len();
             let worthwhile = self.since_checkpoint.bytes >= size as u64 * CHECKPOINT_SHARE;
             if worthwhile && size <= self.core.storage.capabilities().max_record {
@@ -326,11 +329,10 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The session's own state as a fold has it.
-pub(crate) fn checkpoint_of(fold: &Fold) -> Checkpoint {
-    let model = fold.model();
+/// The session's own state as a model has it.
+pub(crate) fn checkpoint_of(model: &ChatModel, log: LogInfo) -> Checkpoint {
     Checkpoint {
-        log: fold.log().clone(),
+        log,
         state: SessionState { meta: model.session().clone(), extra: model.extra.clone() },
         active: model.active(),
         turns: model.turn_count(),

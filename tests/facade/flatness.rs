@@ -49,7 +49,13 @@ impl Session {
     fn of(turns: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = block(ChatStore::open(dir.path()));
-        block(store.local().import_document(document(turns).as_bytes()));
+        let now = std::time::Instant::now();
+        let document = document(turns);
+        println!("made {:?}", now.elapsed());
+        let model = store.serializer().read_document(document.as_bytes()).unwrap();
+        println!("read {:?}", now.elapsed());
+        block(store.local().import(&model));
+        println!("imported {:?}", now.elapsed());
         Self { dir, files: CountingFileSystem::new(Arc::new(RealFileSystem)) }
     }
 
