@@ -7,6 +7,7 @@ mod common;
 mod concurrency;
 mod crash;
 mod deletion;
+mod disk;
 mod everything;
 mod failing;
 mod flaky;
