@@ -537,3 +537,15 @@ fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     let _ = timer.join();
     result
 }
+
+macro_rules! from_async {
+    ($($name:ident),*) => {$(
+        impl From<store::$name> for $name {
+            fn from(same: store::$name) -> Self {
+                Self(same)
+            }
+        }
+    )*};
+}
+
+from_async!(ChatStore, OwnedStore, ChatSession, Answer, Changes, ListChanges);

@@ -96,6 +96,12 @@ impl Fold {
         Arc::make_mut(&mut self.model.meta).data.set_transient(id, value);
     }
 
+    /// Takes over the session's data that is never written from another state of it.
+    pub(crate) fn keep_transient_of(&mut self, other: &Self) {
+        let meta = Arc::make_mut(&mut self.model.meta);
+        meta.data.keep_transient_of(&other.model.meta.data);
+    }
+
     /// Puts a part whose data was loaded in the place of the same one without, if it is there yet.
     pub(crate) fn replace_part(
         &mut self,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::core::Reply;
-use super::live::MAX_PENDING;
+use super::held::Held;
+use super::live::{MAX_PENDING, Shared};
 use super::plan::Plan;
 use super::session::ChatSession;
-use super::writer::{Outcome, Run};
-use crate::error::{Error, Result};
+use super::writer::{Done, Outcome, Run};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::log::{Event, PartEvent, ResponseEvent};
 use crate::model::{ChatResponse, ResponseError, ResponseState, Usage};
@@ -61,19 +62,65 @@ pub(super) fn parts_of<P: IntoPart>(
 /// # Cancel safety
 ///
 /// A call whose future is dropped after its first poll takes effect all the same, before any later
-/// one does.
+/// one does; if it failed, the next call says so in its place. Two do not: one that comes while such
+/// an earlier call is still under way, and text that comes while the storage fails.
 pub struct Answer {
     chat: ChatSession,
     turn: TurnId,
     epoch: u64,
+    begun: Begun,
+    in_flight: Option<InFlight>,
+    /// Where a part may be of which it is not known whether it was added.
+    unknown: Option<usize>,
+}
+
+/// A change whose caller did not wait for its end.
+struct InFlight {
+    reply: Reply,
+    /// It ends the answer.
+    ends: bool,
+}
+
+/// The right to write a response. Given up without an end the response is
+/// [`Interrupted`](ResponseState::Interrupted).
+#[derive(Debug)]
+pub(crate) struct Begun {
+    shared: Arc<Shared>,
+    turn: TurnId,
+    epoch: u64,
+    held: Option<Held>,
     ended: bool,
-    /// A change whose caller did not wait for its end.
-    in_flight: Option<Reply>,
+}
+
+impl Begun {
+    pub(crate) fn new(shared: Arc<Shared>, turn: TurnId, epoch: u64, held: Held) -> Self {
+        Self { shared, turn, epoch, held: Some(held), ended: false }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let (turn, epoch) = (self.turn, self.epoch);
+        // If the end cannot be written now, whoever asks next finds the answer without a holder.
+        self.held = None;
+        let mut live = self.shared.lock();
+        if live.own_epoch == Some(epoch) {
+            live.own_epoch = None;
+        }
+        drop(live);
+        let run: Run =
+            Box::new(move |plan| end(plan, turn, epoch, ResponseState::Interrupted, None));
+        // A failure is shown by the session's handles; there is nobody here to tell.
+        drop(self.shared.core.start(&self.shared, run));
+    }
 }
 
 impl Answer {
-    pub(super) fn new(chat: ChatSession, turn: TurnId, epoch: u64) -> Self {
-        Self { chat, turn, epoch, ended: false, in_flight: None }
+    pub(super) fn new(chat: ChatSession, begun: Begun) -> Self {
+        Self { chat, turn: begun.turn, epoch: begun.epoch, begun, in_flight: None, unknown: None }
     }
 
     /// The turn whose response this is.
@@ -90,9 +137,13 @@ impl Answer {
 
     /// Adds text to the Markdown at the answer's end, or begins one.
     ///
+    /// Text is taken at once, and written within the flush delay; if that fails it is tried again
+    /// by itself, and [`ChatSession::failure`] says so. Much text that is not written yet makes the
+    /// call wait.
+    ///
     /// # Errors
     ///
-    /// If the storage has failed, and fails again, the text is not taken.
+    /// If the storage has failed before, and fails again, the text is not taken.
     pub async fn append_text(&mut self, text: impl AsRef<str> + Send) -> Result<()> {
         let begin = |text: &str| ResponsePart::new(Markdown::new(text));
         self.stream(text.as_ref(), Markdown::KIND, begin).await
@@ -118,15 +169,23 @@ impl Answer {
         if self.chat.shared.lock().failure.is_some() {
             self.chat.flush().await?;
         }
+        let mut full = false;
+        // JSON may need six bytes for one.
+        let limit = self.chat.shared.core.storage.capabilities().max_record / 8;
+        let limit = limit.clamp(4, MAX_TEXT);
         while !text.is_empty() {
-            let (piece, rest) = text.split_at(text.floor_char_boundary(MAX_TEXT));
+            let (piece, rest) = text.split_at(text.floor_char_boundary(limit));
             text = rest;
-            let full = self.take_in(piece, kind, begin)?;
-            if full {
-                self.chat.flush().await?;
-            }
+            full = self.take_in(piece, kind, begin, limit)?;
         }
-        Ok(())
+        if !full {
+            return Ok(());
+        }
+        match self.chat.flush().await {
+            // The text has been taken: the session shows the failure, and the next call meets it.
+            Err(error) if error.is_retryable() => Ok(()),
+            flushed => flushed,
+        }
     }
 
     /// Adds text to the model and to what is to be written. Says whether that is much by now.
@@ -135,6 +194,7 @@ impl Answer {
         text: &str,
         kind: &'static str,
         begin: fn(&str) -> Result<ResponsePart>,
+        limit: usize,
     ) -> Result<bool> {
         let shared = &self.chat.shared;
         let at = shared.core.clock.now();
@@ -144,7 +204,7 @@ impl Answer {
             return Err(self.fenced());
         }
         let continues = |part: &ResponsePart| part.kind() == kind && part.takes_text();
-        live.stream(self.turn, self.epoch, text, || begin(text), continues, at)?;
+        live.stream(self.turn, self.epoch, text, || begin(text), continues, at, limit)?;
         if live.flush_at.is_none() {
             let due = Instant::now() + shared.core.options.flush_delay;
             live.flush_at = Some(due);
@@ -167,10 +227,27 @@ impl Answer {
     pub async fn push(&mut self, part: impl IntoPart + Send) -> Result<usize> {
         let part = part.into_part()?;
         self.check_open().await?;
-        // Nobody else adds parts, so that the place is known before it is written.
-        let index = self.response()?.parts.len();
-        self.put(index, part).await?;
-        Ok(index)
+        let (turn, epoch, unknown) = (self.turn, self.epoch, self.unknown);
+        let place = self.response()?.parts.len();
+        let added = self
+            .run(move |plan| {
+                let parts = &plan.check_epoch(turn, epoch)?.parts;
+                let (index, there) = (parts.len(), unknown.and_then(|at| parts.get(at).cloned()));
+                let part = plan.move_part(part.clone())?;
+                if let (Some(at), true) = (unknown, there.as_ref() == Some(&part)) {
+                    // A call before whose answer was lost has added it.
+                    return Ok(Outcome { part: Some(at), ..Outcome::default() });
+                }
+                put(plan, turn, epoch, index, part)
+            })
+            .await;
+        match &added {
+            Err(error) if error.kind() == ErrorKind::Indeterminate => {
+                self.unknown = self.unknown.or(Some(place));
+            }
+            _ => self.unknown = None,
+        }
+        added?.part.ok_or_else(|| Error::unavailable("the part was not added"))
     }
 
     /// Puts a part in another's place: a tool call that has come further, say.
@@ -185,19 +262,13 @@ impl Answer {
         if index >= self.response()?.parts.len() {
             return Err(Error::not_found("the response has no such part").with("part", index));
         }
-        self.put(index, part).await
-    }
-
-    async fn put(&mut self, index: usize, part: ResponsePart) -> Result<()> {
         let (turn, epoch) = (self.turn, self.epoch);
         self.run(move |plan| {
             plan.check_epoch(turn, epoch)?;
-            plan.epoch = Some(epoch);
-            let event = PartEvent { epoch: Some(epoch), index, part: part.clone() };
-            plan.emit(turn, Event::Part(event))?;
-            Ok(Outcome::default())
+            put(plan, turn, epoch, index, part.clone())
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// Changes anything of the response but its parts and state: model, usage, references, …
@@ -257,7 +328,8 @@ impl Answer {
             plan.emit(turn, Event::ResponseSet(Box::new(event)))?;
             Ok(Outcome::default())
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// Ends the answer as it should. All of it is on the disk when the call returns.
@@ -290,22 +362,27 @@ impl Answer {
     async fn end(&mut self, state: ResponseState, error: Option<ResponseError>) -> Result<()> {
         self.check_open().await?;
         let (turn, epoch) = (self.turn, self.epoch);
-        self.run(move |plan| end(plan, turn, epoch, state, error.as_ref())).await?;
-        self.ended = true;
+        self.run_to(true, move |plan| end(plan, turn, epoch, state, error.as_ref())).await?;
         Ok(())
     }
 
     /// Waits for what was begun before, and checks that more can come.
     async fn check_open(&mut self) -> Result<()> {
-        if let Some(in_flight) = &mut self.in_flight {
-            let result = in_flight.await;
-            self.in_flight = None;
-            result?;
-        }
-        if self.ended {
+        self.land().await?;
+        if self.begun.ended {
             return Err(Error::invalid("the answer has ended").with("turn", self.turn));
         }
         Ok(())
+    }
+
+    /// Waits for the change that is under way, if one is.
+    async fn land(&mut self) -> Result<Done> {
+        let Some(in_flight) = &mut self.in_flight else { return Ok(Done::default()) };
+        let (result, ends) = ((&mut in_flight.reply).await, in_flight.ends);
+        self.in_flight = None;
+        let done = result?;
+        self.begun.ended |= ends;
+        Ok(done)
     }
 
     fn response(&self) -> Result<Arc<ChatResponse>> {
@@ -318,13 +395,31 @@ impl Answer {
     async fn run(
         &mut self,
         run: impl FnMut(&mut Plan<'_>) -> Result<Outcome> + Send + 'static,
-    ) -> Result<()> {
-        let run: Run = Box::new(run);
-        let reply = self.in_flight.insert(self.chat.shared.core.start(&self.chat.shared, run));
-        let result = reply.await;
-        self.in_flight = None;
-        result.map(|_| ())
+    ) -> Result<Done> {
+        self.run_to(false, run).await
     }
+
+    async fn run_to(
+        &mut self,
+        ends: bool,
+        run: impl FnMut(&mut Plan<'_>) -> Result<Outcome> + Send + 'static,
+    ) -> Result<Done> {
+        let reply = self.chat.shared.core.start(&self.chat.shared, Box::new(run));
+        self.in_flight = Some(InFlight { reply, ends });
+        self.land().await
+    }
+}
+
+fn put(
+    plan: &mut Plan<'_>,
+    turn: TurnId,
+    epoch: u64,
+    index: usize,
+    part: ResponsePart,
+) -> Result<Outcome> {
+    plan.epoch = Some(epoch);
+    plan.emit(turn, Event::Part(PartEvent { epoch: Some(epoch), index, part }))?;
+    Ok(Outcome { part: Some(index), ..Outcome::default() })
 }
 
 fn end(
@@ -334,6 +429,11 @@ fn end(
     state: ResponseState,
     error: Option<&ResponseError>,
 ) -> Result<Outcome> {
+    let ended = plan.model().turn(turn).map(|turn| turn.response().state) == Some(state);
+    if ended && plan.head.running.is_none() && plan.head.epoch == epoch {
+        // A call before whose answer was lost has done it.
+        return Ok(Outcome::default());
+    }
     plan.check_epoch(turn, epoch)?;
     plan.end_response(turn, |response| {
         response.state = state;
@@ -344,32 +444,12 @@ fn end(
     Ok(Outcome::default())
 }
 
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let (turn, epoch) = (self.turn, self.epoch);
-        let shared = &self.chat.shared;
-        // If the end cannot be written now, whoever asks next finds the answer without a holder.
-        let mut live = shared.lock();
-        if live.own_epoch == Some(epoch) {
-            live.own_epoch = None;
-        }
-        drop(live);
-        let run: Run =
-            Box::new(move |plan| end(plan, turn, epoch, ResponseState::Interrupted, None));
-        // A failure is shown by the session's handles; there is nobody here to tell.
-        drop(shared.core.start(shared, run));
-    }
-}
-
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("session", self.chat.id())
             .field("turn", &self.turn)
-            .field("ended", &self.ended)
+            .field("ended", &self.begun.ended)
             .finish_non_exhaustive()
     }
 }

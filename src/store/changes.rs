@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -16,7 +16,7 @@ use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::model::ResponseState;
-use crate::storage::{Hint, SessionHead};
+use crate::storage::{Hint, SessionHead, Storage, WatchFilter};
 
 /// A change of a session. The model of the handle has it already.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +92,7 @@ impl Subscriber {
     }
 }
 
-/// The hints of a storage, from the moment of the first poll.
+/// The hints of a storage.
 enum Hints {
     Opening(BoxFuture<'static, Result<BoxStream<'static, Hint>>>),
     Open(BoxStream<'static, Hint>),
@@ -100,11 +100,21 @@ enum Hints {
 }
 
 impl Hints {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Hint>>> {
+    /// Begins to watch on a thread that may be blocked.
+    fn open(storage: Arc<dyn Storage>, filter: WatchFilter) -> Self {
+        let watch = move || pollster::block_on(async { storage.watch(filter).await });
+        Self::Opening(Box::pin(::blocking::unblock(watch)))
+    }
+
+    /// The next hint; `Some(Ok(None))` once the storage has begun to watch.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Option<Hint>>>> {
         loop {
             match self {
                 Self::Opening(opening) => match opening.as_mut().poll(context) {
-                    Poll::Ready(Ok(stream)) => *self = Self::Open(stream),
+                    Poll::Ready(Ok(stream)) => {
+                        *self = Self::Open(stream);
+                        return Poll::Ready(Some(Ok(None)));
+                    }
                     Poll::Ready(Err(error)) => {
                         *self = Self::Closed;
                         return Poll::Ready(Some(Err(error)));
@@ -112,7 +122,10 @@ impl Hints {
                     Poll::Pending => return Poll::Pending,
                 },
                 Self::Open(stream) => {
-                    return stream.as_mut().poll_next(context).map(|hint| hint.map(Ok));
+                    return stream
+                        .as_mut()
+                        .poll_next(context)
+                        .map(|hint| hint.map(|hint| Ok(Some(hint))));
                 }
                 Self::Closed => return Poll::Ready(None),
             }
@@ -135,8 +148,7 @@ impl Changes {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let subscriber = shared.lock().subscribe();
         let storage = Arc::clone(&shared.core.storage);
-        let filter = crate::storage::WatchFilter::Session(shared.key.clone());
-        let hints = Hints::Opening(Box::pin(async move { storage.watch(filter).await }));
+        let hints = Hints::open(storage, WatchFilter::Session(shared.key.clone()));
         Self { shared, subscriber, hints, ended: false }
     }
 
@@ -151,7 +163,11 @@ impl Changes {
 
     /// The next change if there is one already.
     pub fn try_next(&mut self) -> Option<Change> {
-        self.subscriber.pop()
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(self).poll_next(&mut context) {
+            Poll::Ready(change) => change,
+            Poll::Pending => None,
+        }
     }
 }
 
@@ -165,6 +181,7 @@ impl Stream for Changes {
         self.subscriber.waker.register(context.waker());
         while let Poll::Ready(hint) = self.hints.poll(context) {
             let read = match hint {
+                // What came before the storage began to watch is read as well.
                 Some(hint) => hint.and_then(|_| {
                     let shared = Arc::clone(&self.shared);
                     self.shared.core.send(Command::CatchUp(shared, None))
@@ -221,10 +238,11 @@ struct ListState {
 impl ListChanges {
     pub(crate) fn new(
         owner: OwnerId,
-        opening: BoxFuture<'static, Result<BoxStream<'static, Hint>>>,
+        storage: Arc<dyn Storage>,
         look_up: Box<dyn Fn(Hint) -> BoxFuture<'static, ListChange> + Send + Sync>,
     ) -> Self {
-        let state = ListState { hints: Hints::Opening(opening), looking: None };
+        let hints = Hints::open(storage, WatchFilter::Owner(owner.clone()));
+        let state = ListState { hints, looking: None };
         Self { state, owner, look_up }
     }
 
@@ -251,7 +269,10 @@ impl Stream for ListChanges {
                 return Poll::Ready(Some(change));
             }
             match self.state.hints.poll(context) {
-                Poll::Ready(Some(Ok(hint))) => self.state.looking = Some((self.look_up)(hint)),
+                Poll::Ready(Some(Ok(None))) => {}
+                Poll::Ready(Some(Ok(Some(hint)))) => {
+                    self.state.looking = Some((self.look_up)(hint));
+                }
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Some(ListChange::Failed(error)));
                 }

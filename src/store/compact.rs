@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::live::{Live, Shared};
-use super::load::in_session;
+use super::load::{gone, in_session};
 use crate::error::{ErrorKind, Result};
 use crate::id::TurnId;
 use crate::storage::{Record, Revision, StorageExt as _};
@@ -22,7 +22,13 @@ pub(crate) fn is_due(live: &Live) -> bool {
 /// Rewrites the log without its superfluous records. Whoever changes it meanwhile wins.
 pub(crate) async fn compact(shared: &Arc<Shared>) -> Result<()> {
     let (core, key) = (&shared.core, &shared.key);
-    let log = core.storage.read_after(key, Revision::ZERO).await?;
+    let log = match core.storage.read_after(key, Revision::ZERO).await {
+        Err(error) if error.is_not_found() => return Err(gone(shared)),
+        log => log?,
+    };
+    if log.head.incarnation != shared.lock().head.incarnation {
+        return Err(gone(shared));
+    }
     if let Some(damage) = log.damage.first() {
         let error = crate::error::Error::corrupt(damage.problem.clone());
         return Err(in_session(error.with("place", &damage.place), key));
@@ -40,6 +46,7 @@ pub(crate) async fn compact(shared: &Arc<Shared>) -> Result<()> {
             live.superseded = 0;
             Ok(())
         }
+        Err(error) if error.is_not_found() => Err(gone(shared)),
         // Somebody wrote in between: it is tried again after the next response.
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
         Err(error) => Err(in_session(error, key)),

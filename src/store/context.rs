@@ -143,6 +143,7 @@ impl ChatSession {
     ///
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if not even the newest turn fits.
     pub async fn context(&self, budget: Budget) -> Result<Context> {
+        self.shared.check_present()?;
         let mut context = Context { messages: Vec::new(), tokens: 0, complete: true };
         let mut next = self.model().active();
         let mut turns: Vec<Vec<ContextMessage>> = Vec::new();

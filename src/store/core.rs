@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use super::live::Shared;
-use super::writer::{Command, Job, Outcome, Run};
+use super::writer::{Command, Done, Job, Run};
 use crate::environment::{Clock, IdSource};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::json::Extra;
 use crate::log::LogInfo;
 use crate::serializer::{ChatModelSerializer, info};
@@ -155,10 +155,10 @@ impl fmt::Debug for Core {
 
 /// What the writer will answer.
 #[derive(Debug)]
-pub(crate) struct Reply(oneshot::Receiver<Result<Outcome>>);
+pub(crate) struct Reply(oneshot::Receiver<Result<Done>>);
 
 impl Future for Reply {
-    type Output = Result<Outcome>;
+    type Output = Result<Done>;
 
     fn poll(
         mut self: std::pin::Pin<&mut Self>,
@@ -166,9 +166,9 @@ impl Future for Reply {
     ) -> std::task::Poll<Self::Output> {
         std::pin::Pin::new(&mut self.0).poll(context).map(|answer| {
             answer.unwrap_or_else(|_| {
-                Err(Error::unavailable(
-                    "the store's writer gave the change up; nothing was said of it",
-                ))
+                // A panic in an adopter's code: the append may have been made or not.
+                let message = "the store's writer gave the change up; nothing was said of it";
+                Err(Error::new(ErrorKind::Indeterminate, message))
             })
         })
     }

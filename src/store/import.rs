@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::core::Core;
 use super::extract;
 use super::load::in_session;
+use super::plan::checkpoint_of;
 use crate::error::{Error, Result};
-use crate::id::OwnerId;
+use crate::id::{OwnerId, TurnId};
 use crate::log::{Entry, Event, events_of};
 use crate::model::ChatModel;
 use crate::part::{BlobRef, ResponsePart};
@@ -18,6 +19,9 @@ use crate::storage::{
 
 /// Records of at most so many bytes go into one append of an import.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// An import of at least so many entries ends with a checkpoint.
+const CHECKPOINT_ENTRIES: usize = 16;
 
 /// Appends a session's first entries.
 pub(crate) async fn begin(
@@ -124,11 +128,18 @@ fn end_open_responses(mut model: ChatModel) -> ChatModel {
 async fn write_all(core: &Arc<Core>, key: &SessionKey, model: &ChatModel) -> Result<()> {
     let mut entries = events_of(model, core.log_info(key));
     let first: Vec<Entry> = entries.drain(..2).collect();
+    if entries.len() >= CHECKPOINT_ENTRIES {
+        // So that opening the newest turns need not read back to the beginning.
+        let event = Event::Checkpoint(Box::new(checkpoint_of(model, core.log_info(key))));
+        entries.push(Entry { turn: TurnId::SESSION, at: core.clock.now(), event });
+    }
     let head = begin(core, key, &first, Expected::NewIncarnation).await?;
     let written = write_rest(core, key, model, entries, head).await;
-    if written.is_err() {
+    if written.is_err()
+        && let Err(error) = core.storage.purge(key).await
+    {
         // All of it or nothing: what has been written is taken back.
-        core.storage.purge(key).await?;
+        tracing::error!(%error, session = %key.id, "an import that failed was left half done");
     }
     written
 }

@@ -12,7 +12,7 @@ use crate::id::TurnId;
 use crate::log::{Entry, Event, Fold, PartEvent, TextEvent};
 use crate::model::ChatModel;
 use crate::part::ResponsePart;
-use crate::storage::{BatchId, Damage, Head, Revision, SessionKey};
+use crate::storage::{BatchId, Damage, Head, Record, Revision, SessionKey};
 
 /// Streamed text of more bytes than this that is not on the disk yet makes its writer wait.
 pub(crate) const MAX_PENDING: usize = 256 << 10;
@@ -39,10 +39,14 @@ pub(crate) struct Live {
     pub(crate) renew_at: Option<Instant>,
     /// The epoch of the answer that this process holds.
     pub(crate) own_epoch: Option<u64>,
-    /// An append of which it is not known whether it took effect.
+    /// The append that is under way, or of which it is not known whether it took effect.
     pub(crate) unresolved: Option<Unresolved>,
     /// Why the last write failed; none once one has succeeded.
     pub(crate) failure: Option<Error>,
+    /// How many writes in a row have failed.
+    pub(crate) failures: u32,
+    /// Damage was met in what is not loaded: the log is to be read whole.
+    pub(crate) suspect: bool,
     /// It was deleted.
     pub(crate) gone: bool,
     /// What of its log cannot be read. Such a session is not written to.
@@ -63,6 +67,19 @@ pub(crate) struct Volume {
     pub(crate) turns: u64,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+    /// Of the bytes, those of the session's own properties.
+    pub(crate) own: u64,
+}
+
+impl Volume {
+    /// Counts a record that is in the log.
+    pub(crate) fn note(&mut self, record: &Record) {
+        let bytes = record.body.bytes().len() as u64;
+        self.turns += u64::from(record.kind == Record::REQUEST);
+        self.records += 1;
+        self.bytes += bytes;
+        self.own += if record.turn == TurnId::SESSION { bytes } else { 0 };
+    }
 }
 
 /// Streamed text that is not on the disk.
@@ -72,6 +89,8 @@ pub(crate) struct Pending {
     pub(crate) epoch: u64,
     pub(crate) index: usize,
     pub(crate) what: PendingWhat,
+    /// How much text it is.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -97,8 +116,8 @@ impl Pending {
 #[derive(Debug, Clone)]
 pub(crate) struct Unresolved {
     pub(crate) batch: BatchId,
-    /// The streamed text that it carried: it is in the model already.
-    pub(crate) pending: Vec<Pending>,
+    /// The streamed text that it carries: it is in the model already.
+    pub(crate) pending: Arc<Vec<Pending>>,
 }
 
 impl Live {
@@ -113,6 +132,8 @@ impl Live {
             own_epoch: None,
             unresolved: None,
             failure: None,
+            failures: 0,
+            suspect: false,
             gone: false,
             damage,
             since_checkpoint: Volume::default(),
@@ -148,11 +169,18 @@ impl Live {
     }
 
     pub(crate) fn pending_bytes(&self) -> usize {
-        let bytes = |pending: &Pending| match &pending.what {
-            PendingWhat::Text(text) => text.len(),
-            PendingWhat::Part(_) => 0,
-        };
-        self.pending.iter().map(bytes).sum()
+        self.pending.iter().map(|pending| pending.bytes).sum()
+    }
+
+    /// Puts the text of an append that did not take effect back in front of what has come since.
+    /// Says whether there was any.
+    pub(crate) fn take_back(&mut self) -> bool {
+        let Some(unresolved) = self.unresolved.take() else { return false };
+        let mut pending = Arc::unwrap_or_clone(unresolved.pending);
+        let had_text = !pending.is_empty();
+        pending.append(&mut self.pending);
+        self.pending = pending;
+        had_text
     }
 
     /// Tells the subscribers; forgets those that are gone.
@@ -172,7 +200,9 @@ impl Live {
         subscriber
     }
 
-    /// Adds streamed text to the model at once, and to what is to be written.
+    /// Adds streamed text to the model at once, and to what is to be written, in pieces of at most
+    /// `limit` bytes.
+    #[expect(clippy::too_many_arguments, reason = "one place calls it; each is a different thing")]
     pub(crate) fn stream(
         &mut self,
         turn: TurnId,
@@ -181,6 +211,7 @@ impl Live {
         new_part: impl FnOnce() -> Result<ResponsePart>,
         continues: impl FnOnce(&ResponsePart) -> bool,
         at: jiff::Timestamp,
+        limit: usize,
     ) -> Result<()> {
         let model = self.fold.model();
         let parts = model.turn(turn).map_or(&[][..], |turn| turn.response().parts());
@@ -190,20 +221,20 @@ impl Live {
             let event = TextEvent { epoch: Some(epoch), index, text: text.to_owned() };
             self.fold.apply(Entry { turn, at, event: Event::Text(event) })?;
             self.tell(&Change::Text { turn, part: index, text: text.to_owned() });
-            match self.pending.last_mut() {
-                Some(Pending { turn: t, index: i, what: PendingWhat::Text(pending), .. })
-                    if (*t, *i) == (turn, index) =>
-                {
-                    pending.push_str(text);
+            let last = self.pending.last_mut().filter(|last| {
+                (last.turn, last.index) == (turn, index) && last.bytes + text.len() <= limit
+            });
+            match last {
+                Some(Pending { what, bytes, .. }) => {
+                    match what {
+                        PendingWhat::Text(pending) => pending.push_str(text),
+                        PendingWhat::Part(part) => part.append_text(text)?,
+                    }
+                    *bytes += text.len();
                 }
-                Some(Pending { turn: t, index: i, what: PendingWhat::Part(part), .. })
-                    if (*t, *i) == (turn, index) =>
-                {
-                    part.append_text(text)?;
-                }
-                _ => {
-                    let what = PendingWhat::Text(text.to_owned());
-                    self.pending.push(Pending { turn, epoch, index, what });
+                None => {
+                    let (what, bytes) = (PendingWhat::Text(text.to_owned()), text.len());
+                    self.pending.push(Pending { turn, epoch, index, what, bytes });
                 }
             }
         } else {
@@ -213,7 +244,8 @@ impl Live {
             let event = PartEvent { epoch: Some(epoch), index, part: part.unshared() };
             self.fold.apply(Entry { turn, at, event: Event::Part(event) })?;
             self.tell(&Change::Part { turn, part: index });
-            self.pending.push(Pending { turn, epoch, index, what: PendingWhat::Part(part) });
+            let (what, bytes) = (PendingWhat::Part(part), text.len());
+            self.pending.push(Pending { turn, epoch, index, what, bytes });
         }
         Ok(())
     }
@@ -231,6 +263,14 @@ impl Shared {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.lock().gone
+    }
+
+    /// Refuses a session that was deleted.
+    pub(crate) fn check_present(&self) -> Result<()> {
+        if self.is_gone() {
+            return Err(crate::storage::session_not_found(&self.key));
+        }
+        Ok(())
     }
 
     /// Has the writer look after this session at a moment.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::changes::Change;
 use super::core::Core;
-use super::live::{Live, PendingWhat, Shared, Unresolved};
+use super::live::{Live, Pending, PendingWhat, Shared, Unresolved, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::{Extra, Object, RawJson};
@@ -25,12 +25,27 @@ pub(crate) async fn load(core: &Core, key: &SessionKey, turns: u64) -> Result<Li
     let mut live = match decoded {
         Some(entries) if damage.is_empty() => {
             let fold = Fold::newest(entries, false).map_err(|e| in_session(e, key))?;
-            Live::new(fold, head, start, damage)
+            let mut live = Live::new(fold, head, start, damage);
+            measure(&mut live, &page.records);
+            live
         }
         _ => load_damaged(core, key).await?,
     };
     load_path(core, key, &mut live, turns).await?;
     Ok(live)
+}
+
+/// Notes how far back the last checkpoint lies, and about how large the log is.
+fn measure(live: &mut Live, records: &[Record]) {
+    let mut all = Volume::default();
+    for record in records {
+        if record.kind == Record::CHECKPOINT {
+            live.since_checkpoint = Volume::default();
+        }
+        live.since_checkpoint.note(record);
+        all.note(record);
+    }
+    live.useful = all.bytes / all.turns.max(1) * live.model().turn_count().max(1);
 }
 
 /// Reads further back until so many turns of the branch that is shown are there.
@@ -235,9 +250,10 @@ fn damaged(damage: &Damage, key: &SessionKey) -> Error {
 /// Reads what others have added since, and settles what became of an append of unknown outcome.
 pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
     let (core, key) = (&shared.core, &shared.key);
-    let (revision, incarnation, log) = {
+    let (revision, incarnation, log, harmed) = {
         let live = shared.lock();
-        (live.head.revision, live.head.incarnation, live.fold.log().clone())
+        let harmed = live.suspect || !live.damage.is_empty();
+        (live.head.revision, live.head.incarnation, live.fold.log().clone(), harmed)
     };
     let page = match core.storage.read_after(key, revision).await {
         Err(error) if error.is_not_found() => return Err(gone(shared)),
@@ -246,74 +262,113 @@ pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
     if page.head.incarnation != incarnation {
         return Err(gone(shared));
     }
-    if let Some(damage) = page.damage.first() {
-        return Err(damaged(damage, key));
+    let anew = harmed || page.restarted || !page.damage.is_empty();
+    if anew || is_fenced(shared, &page) {
+        return reload(shared, &page.records).await;
     }
-    if page.restarted || is_fenced(shared, &page.head) {
-        return reload(shared).await;
-    }
-    let mut entries = Vec::with_capacity(page.records.len());
-    for record in &page.records {
-        entries.push(decode(core, record, &log).map_err(|e| in_record(e, key, record))?);
-    }
+    let decoded: Result<Vec<_>> =
+        page.records.iter().map(|record| decode(core, record, &log)).collect();
+    let Ok(entries) = decoded else {
+        // What cannot be read costs itself alone: the rest is there, and the damage is shown.
+        return reload(shared, &page.records).await;
+    };
     let mut live = shared.lock();
-    if live.head.revision != revision {
-        // Only the writer's thread moves the revision, and it is here.
-        return Err(in_session(Error::conflict("the session changed while it was read"), key));
+    let before = live.fold.clone();
+    if let Err(error) = settle(&mut live, &page.records, entries) {
+        live.fold = before;
+        live.tell(&Change::Reloaded);
+        return Err(in_session(error, key));
     }
-    settle(&mut live, &page.records, entries).map_err(|e| in_session(e, key))?;
     live.head = page.head;
     Ok(())
 }
 
 /// Applies the entries of others; skips those of the append whose outcome was not known.
 fn settle(live: &mut Live, records: &[Record], entries: Vec<Entry>) -> Result<()> {
-    let unresolved = live.unresolved.take();
-    let landed = |record: &Record| unresolved.as_ref().is_some_and(|u| u.batch == record.batch);
-    let any_landed = records.iter().any(landed);
+    let unresolved = live.unresolved.clone().filter(|u| has_landed(u, records));
     let mut to_skip = unresolved.as_ref().map_or(0, |u| u.pending.len());
     for (record, entry) in records.iter().zip(entries) {
+        if record.kind == Record::CHECKPOINT {
+            live.since_checkpoint = Volume::default();
+        }
+        live.since_checkpoint.note(record);
         // A batch begins with the streamed text that it carries.
-        if landed(record) && to_skip > 0 {
+        if to_skip > 0 && unresolved.as_ref().is_some_and(|u| u.batch == record.batch) {
             to_skip -= 1;
             continue;
         }
         apply(live, entry)?;
     }
-    if let (false, Some(Unresolved { mut pending, .. })) = (any_landed, unresolved) {
-        pending.append(&mut live.pending);
-        live.pending = pending;
-    }
+    resolve(live, records);
     Ok(())
 }
 
+/// Whether an append of unknown outcome is among the records that came after what was known.
+fn has_landed(unresolved: &Unresolved, records: &[Record]) -> bool {
+    records.iter().any(|record| record.batch == unresolved.batch)
+}
+
+/// Settles what is to become of the text of an append of unknown outcome.
+fn resolve(live: &mut Live, records: &[Record]) {
+    if live.unresolved.as_ref().is_some_and(|u| has_landed(u, records)) {
+        (live.unresolved, live.failure, live.failures) = (None, None, 0);
+    }
+    live.take_back();
+}
+
 /// Whether streamed text in the model can never be written, because its claim was taken over.
-fn is_fenced(shared: &Shared, head: &Head) -> bool {
+fn is_fenced(shared: &Shared, page: &LogPage) -> bool {
     let live = shared.lock();
-    let unresolved = live.unresolved.iter().flat_map(|unresolved| &unresolved.pending);
-    live.pending.iter().chain(unresolved).any(|pending| pending.epoch < head.fields.epoch)
+    let lost = live.unresolved.iter().filter(|unresolved| !has_landed(unresolved, &page.records));
+    let lost = lost.flat_map(|unresolved| &*unresolved.pending);
+    live.pending.iter().chain(lost).any(|pending| !is_writable(pending, &page.head))
+}
+
+/// Whether the claim under which text was streamed still stands.
+fn is_writable(pending: &Pending, head: &Head) -> bool {
+    let running = head.fields.running.as_ref();
+    pending.epoch == head.fields.epoch && running.is_some_and(|r| r.turn == pending.turn)
 }
 
 /// Reads the session anew, and puts the streamed text that can still be written back in.
-async fn reload(shared: &Arc<Shared>) -> Result<()> {
-    let turns = shared.lock().model().turns().len() as u64;
-    let loaded = load(&shared.core, &shared.key, turns.max(1)).await?;
+/// `records` are those that came after what was known.
+async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
+    let (core, key) = (&shared.core, &shared.key);
+    let (turns, first, suspect) = {
+        let live = shared.lock();
+        (live.model().turns().len() as u64, live.model().first, live.suspect)
+    };
+    let mut loaded = match suspect {
+        true => load_damaged(core, key).await?,
+        false => load(core, key, turns.max(1)).await?,
+    };
+    // Whoever uses a turn that was loaded finds it loaded.
+    while loaded.model().first > first.max(1) {
+        let missing = loaded.model().first - first;
+        earlier(core, key, &mut loaded, missing).await?;
+    }
     let mut live = shared.lock();
-    let unresolved = live.unresolved.take();
-    let mut pending: Vec<_> = unresolved.map(|u| u.pending).unwrap_or_default();
-    pending.append(&mut live.pending);
-    pending.retain(|pending| pending.epoch >= loaded.head.fields.epoch);
+    resolve(&mut live, records);
+    let pending = std::mem::take(&mut live.pending);
+    loaded.fold.keep_transient_of(&live.fold);
     (live.fold, live.head, live.start) = (loaded.fold, loaded.head, loaded.start);
-    live.damage = loaded.damage;
+    (live.since_checkpoint, live.damage) = (loaded.since_checkpoint, loaded.damage);
+    live.suspect = false;
     let at = live.head.fields.active;
-    for pending in &pending {
+    for pending in pending {
+        if !is_writable(&pending, &live.head) {
+            continue;
+        }
         let mut entry = pending.entry(at);
         if let (Event::Part(event), PendingWhat::Part(part)) = (&mut entry.event, &pending.what) {
             event.part = part.unshared();
         }
-        live.fold.apply(entry)?;
+        match live.fold.apply(entry) {
+            Ok(()) => live.pending.push(pending),
+            // What it followed is lost.
+            Err(error) => live.failure = Some(in_session(error, key)),
+        }
     }
-    live.pending = pending;
     live.tell(&Change::Reloaded);
     Ok(())
 }

@@ -23,6 +23,7 @@ mod compact;
 mod context;
 mod core;
 mod extract;
+mod held;
 mod import;
 mod live;
 mod load;
@@ -33,6 +34,7 @@ mod resume;
 mod session;
 mod session_data;
 mod upgrade;
+mod write;
 mod writer;
 
 pub use self::answer::{Answer, IntoPart};

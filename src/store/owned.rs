@@ -21,7 +21,7 @@ use crate::log::{Entry, Event, Fold, SessionState};
 use crate::model::{ChatModel, SessionChange, SessionMeta};
 use crate::storage::{
     Cursor, ListQuery, Page, PurgeReceipt, Revision, SessionHead, SessionKey, StatisticsQuery,
-    Storage, TextHits, TextQuery, Totals, WatchFilter,
+    Storage, TextHits, TextQuery, Totals,
 };
 
 /// The chats of one owner. What belongs to others cannot be told from what is not there.
@@ -75,7 +75,7 @@ impl OwnedStore {
         let shared = self.core.run(async move { created(&core, key, meta).await }).await?;
         let chat = ChatSession::new(shared);
         if let Some(workspace) = workspace {
-            self.note_open(&workspace, chat.id()).await?;
+            chat.tolerate(self.note_open(&workspace, chat.id()).await)?;
         }
         Ok(chat)
     }
@@ -85,7 +85,8 @@ impl OwnedStore {
     /// A response whose writer is gone is ended as
     /// [`Interrupted`](crate::ResponseState::Interrupted); one that is still being written is left
     /// alone. A damaged session opens as far as it can be read, and says so
-    /// ([`ChatSession::damage`]).
+    /// ([`ChatSession::damage`]). Where the storage cannot be written to, a session opens all the
+    /// same and says so ([`ChatSession::failure`]).
     ///
     /// # Errors
     ///
@@ -97,10 +98,10 @@ impl OwnedStore {
         let core = Arc::clone(&self.core);
         let shared = self.core.run(async move { opened(&core, key).await }).await?;
         let chat = ChatSession::new(shared);
-        chat.take_over_if_abandoned().await?;
+        chat.tolerate(chat.take_over_if_abandoned().await)?;
         let workspace = chat.model().session().workspace.as_ref().map(|w| w.id.clone());
         if let Some(workspace) = workspace {
-            self.note_open(&workspace, chat.id()).await?;
+            chat.tolerate(self.note_open(&workspace, chat.id()).await)?;
         }
         Ok(chat)
     }
@@ -169,8 +170,6 @@ impl OwnedStore {
     #[must_use]
     pub fn subscribe(&self, query: ListQuery) -> ListChanges {
         let storage = Arc::clone(&self.core.storage);
-        let filter = WatchFilter::Owner(self.owner.clone());
-        let opening = async move { storage.watch(filter).await }.boxed();
         let core = Arc::clone(&self.core);
         let look_up = move |hint: crate::storage::Hint| {
             let (core, query) = (Arc::clone(&core), query.clone());
@@ -180,7 +179,7 @@ impl OwnedStore {
             }
             .boxed()
         };
-        ListChanges::new(self.owner.clone(), opening, Box::new(look_up))
+        ListChanges::new(self.owner.clone(), storage, Box::new(look_up))
     }
 
     /// Turns whose text fits a query, the newest first.
@@ -281,10 +280,11 @@ async fn opened(core: &Arc<Core>, key: SessionKey) -> Result<Arc<Shared>> {
         let (reply, receiver) = oneshot::channel();
         core.send(Command::CatchUp(Arc::clone(&shared), Some(reply)))?;
         let caught_up = receiver.await.unwrap_or_else(|_| Err(writer_ended()));
-        match caught_up {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
-            Err(error) if error.kind() == ErrorKind::Corrupt => core.part_with(&shared),
-            caught_up => return caught_up.map(|()| shared),
+        match caught_up.map_err(|error| (error.kind(), error)) {
+            Ok(()) => return Ok(shared),
+            // The id may live again, and what cannot be caught up with may be readable from anew.
+            Err((ErrorKind::NotFound | ErrorKind::Corrupt, _)) => core.part_with(&shared),
+            Err((_, error)) => return Err(error),
         }
     }
     let live = load::load(core, &key, core.options.first_turns).await;

@@ -8,10 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::core::Core;
 use super::import::moved_to_blob;
 use super::live::{Live, Pending, Volume};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::Extra;
-use crate::log::{Checkpoint, Claim, Entry, Event, Fold, PartEvent, ResponseEvent, SessionState};
+use crate::log::{
+    Checkpoint, Claim, Entry, Event, Fold, LogInfo, PartEvent, ResponseEvent, SessionState,
+};
 use crate::model::{ChatModel, ChatResponse, ResponseState};
 use crate::part::ResponsePart;
 use crate::storage::{BlobId, Body, HeadFields, Running};
@@ -138,6 +140,9 @@ impl<'a> Plan<'a> {
         self.since_checkpoint.bytes += bytes;
         self.since_checkpoint.records += 1;
         self.useful += bytes;
+        if entry.turn == TurnId::SESSION && !matches!(entry.event, Event::Checkpoint(_)) {
+            self.since_checkpoint.own += bytes;
+        }
         match &entry.event {
             Event::Request(_) => {
                 self.since_checkpoint.turns += 1;
@@ -152,7 +157,11 @@ impl<'a> Plan<'a> {
                 self.useful = self.useful.saturating_sub(self.running.bytes);
                 self.running = Volume::default();
             }
-            Event::Checkpoint(_) => self.since_checkpoint = Volume::default(),
+            Event::Checkpoint(_) => {
+                self.superseded += self.since_checkpoint.own;
+                self.useful = self.useful.saturating_sub(self.since_checkpoint.own);
+                self.since_checkpoint = Volume { own: bytes, ..Volume::default() };
+            }
             _ => {}
         }
     }
@@ -211,9 +220,16 @@ impl<'a> Plan<'a> {
         change(&mut response);
         let epoch = Some(self.head.epoch);
         self.epoch = epoch;
+        let mut sealed = false;
         if self.running.records > SEAL_RECORDS {
-            self.emit(turn, Event::Response(Box::new(ResponseEvent { epoch, response })))?;
-        } else {
+            let whole = Box::new(ResponseEvent { epoch, response: response.clone() });
+            sealed = match self.emit(turn, Event::Response(whole)) {
+                // Too large for one record: its many stay.
+                Err(error) if error.kind() == ErrorKind::LimitExceeded => false,
+                emitted => emitted.map(|()| true)?,
+            };
+        }
+        if !sealed {
             response.parts.clear();
             self.emit(turn, Event::ResponseSet(Box::new(ResponseEvent { epoch, response })))?;
         }
@@ -242,26 +258,16 @@ impl<'a> Plan<'a> {
 
     /// Brings the head up to date with the model; adds a checkpoint if one is due.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        let begins = |planned: &Planned| {
-            matches!(
-                planned.entry.event,
-                Event::Request(_) | Event::Response(_) | Event::ResponseSet(_)
-            )
+        // What streams in waits for nothing else.
+        let streams = |planned: &Planned| {
+            matches!(planned.entry.event, Event::Part(_) | Event::Text(_) | Event::Claim(_))
         };
-        if self.entries.iter().any(begins) && self.checkpoint_is_due() {
-            let checkpoint = Checkpoint {
-                log: self.fold.log().clone(),
-                state: SessionState {
-                    meta: self.model().session().clone(),
-                    extra: self.model().extra.clone(),
-                },
-                active: self.model().active(),
-                turns: self.model().turn_count(),
-            };
-            let bytes = self.since_checkpoint.bytes;
-            let event = Event::Checkpoint(Box::new(checkpoint));
-            let size = self.core.serializer.write_event(&event)?.get().len() as u64;
-            if bytes >= size * CHECKPOINT_SHARE {
+        if !self.entries.iter().all(streams) && self.checkpoint_is_due() {
+            let event =
+                Event::Checkpoint(Box::new(checkpoint_of(self.model(), self.fold.log().clone())));
+            let size = self.core.serializer.write_event(&event)?.get().len();
+            let worthwhile = self.since_checkpoint.bytes >= size as u64 * CHECKPOINT_SHARE;
+            if worthwhile && size <= self.core.storage.capabilities().max_record {
                 self.emit(TurnId::SESSION, event)?;
             }
         }
@@ -301,7 +307,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn move_part(&mut self, part: ResponsePart) -> Result<ResponsePart> {
+    pub(crate) fn move_part(&mut self, part: ResponsePart) -> Result<ResponsePart> {
         let Some((moved, id, content)) = moved_to_blob(&part, self.core.options.blob_threshold)?
         else {
             return Ok(part);
@@ -320,6 +326,16 @@ impl<'a> Plan<'a> {
             Some(data) => moved.loaded(data, self.core.serializer.parts()),
             None => Ok(moved),
         }
+    }
+}
+
+/// The session's own state as a model has it.
+pub(crate) fn checkpoint_of(model: &ChatModel, log: LogInfo) -> Checkpoint {
+    Checkpoint {
+        log,
+        state: SessionState { meta: model.session().clone(), extra: model.extra.clone() },
+        active: model.active(),
+        turns: model.turn_count(),
     }
 }
 

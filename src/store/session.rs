@@ -11,9 +11,9 @@ use super::live::Shared;
 use super::load;
 use super::new_session::NewRequest;
 use super::plan::Plan;
-use super::writer::{Command, Outcome, Run};
+use super::writer::{Command, Done, Outcome, Run};
 use super::{resume, writer_ended};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{OwnerId, RequestId, ResponseId, SessionId, TurnId};
 use crate::json::Extra;
 use crate::log::{Event, RequestEvent, ResponseEvent};
@@ -105,7 +105,7 @@ impl ChatSession {
     pub(super) async fn run(
         &self,
         run: impl FnMut(&mut Plan<'_>) -> Result<Outcome> + Send + 'static,
-    ) -> Result<Outcome> {
+    ) -> Result<Done> {
         let run: Run = Box::new(run);
         self.shared.core.start(&self.shared, run).await
     }
@@ -153,10 +153,10 @@ impl ChatSession {
 
     async fn begin(&self, place: Place, request: NewRequest) -> Result<Answer> {
         let (request, response) = self.named(request)?;
-        let outcome = self
+        let done = self
             .run(move |plan| {
                 plan.make_way()?;
-                let (turn, parent) = placed(plan, place, &request)?;
+                let (turn, parent) = placed(plan, place, &request, &response)?;
                 let epoch = plan.claim(turn);
                 let mut request = request.clone();
                 request.at = plan.now;
@@ -169,13 +169,11 @@ impl ChatSession {
                 };
                 plan.emit(turn, Event::Request(Box::new(event)))?;
                 plan.head.active = plan.now;
-                Ok(Outcome { turn: Some(turn), epoch: Some(epoch) })
+                Ok(Outcome { turn: Some(turn), epoch: Some(epoch), part: None })
             })
             .await?;
-        match (outcome.turn, outcome.epoch) {
-            (Some(turn), Some(epoch)) => Ok(Answer::new(self.clone(), turn, epoch)),
-            _ => Err(Error::unavailable("the turn was not begun")),
-        }
+        let begun = done.begun.ok_or_else(|| Error::unavailable("the turn was not begun"))?;
+        Ok(Answer::new(self.clone(), begun))
     }
 
     /// Records a finished exchange in one append: the request and its whole response.
@@ -191,10 +189,10 @@ impl ChatSession {
     ) -> Result<TurnId> {
         let (request, response) = self.named(request.into())?;
         let parts = parts_of(parts)?;
-        let outcome = self
+        let done = self
             .run(move |plan| {
                 plan.make_way()?;
-                let (turn, parent) = placed(plan, Place::AtEnd, &request)?;
+                let (turn, parent) = placed(plan, Place::AtEnd, &request, &response)?;
                 let mut request = request.clone();
                 request.at = plan.now;
                 let mut answered = ChatResponse::new(response.clone());
@@ -212,10 +210,10 @@ impl ChatSession {
                 let event = ResponseEvent { epoch: None, response: answered };
                 plan.emit(turn, Event::Response(Box::new(event)))?;
                 plan.head.active = plan.now;
-                Ok(Outcome { turn: Some(turn), epoch: None })
+                Ok(Outcome { turn: Some(turn), ..Outcome::default() })
             })
             .await?;
-        outcome.turn.ok_or_else(|| Error::unavailable("the turn was not begun"))
+        done.turn.ok_or_else(|| Error::unavailable("the turn was not begun"))
     }
 
     fn named(&self, new: NewRequest) -> Result<(ChatRequest, ResponseId)> {
@@ -352,8 +350,10 @@ impl ChatSession {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if they cannot be read.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the storage fails. Turns that are damaged
+    /// are no error: the others are loaded, and [`damage`](Self::damage) names them.
     pub async fn load_earlier(&self, turns: u64) -> Result<u64> {
+        self.shared.check_present()?;
         let before = self.model().turns().len() as u64;
         let wanted = before + turns;
         loop {
@@ -368,6 +368,7 @@ impl ChatSession {
 
     /// Loads a turn, and all after it.
     async fn load(&self, turn: TurnId) -> Result<()> {
+        self.shared.check_present()?;
         while self.model().has_earlier() && self.model().turn(turn).is_none() {
             if turn.get() > self.model().turn_count() || turn == TurnId::SESSION {
                 return Err(load::in_session(no_such_turn(turn), &self.shared.key));
@@ -379,6 +380,7 @@ impl ChatSession {
 
     /// Loads all turns.
     pub(super) async fn load_all(&self) -> Result<()> {
+        self.shared.check_present()?;
         while self.model().has_earlier() {
             self.read_earlier(4_096).await?;
         }
@@ -400,9 +402,30 @@ impl ChatSession {
                 live.fold.earlier(entries).map_err(|e| load::in_session(e, key))?;
                 live.start = first;
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
-        self.shared.core.run(read).await
+        match self.shared.core.run(read).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt && self.damage().is_empty() => {
+                // What can be read of the whole log is shown, and that the rest cannot.
+                self.shared.lock().suspect = true;
+                self.refresh().await
+            }
+            Err(error) if error.is_not_found() => Err(load::gone(&self.shared)),
+            read => read,
+        }
+    }
+
+    /// A session is readable where the storage cannot be written to: what could not be noted is
+    /// shown by [`failure`](Self::failure).
+    pub(super) fn tolerate(&self, written: Result<()>) -> Result<()> {
+        match written {
+            Err(error) if error.is_not_found() => Err(error),
+            Err(error) => {
+                self.shared.lock().failure = Some(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Reads what others have changed since this process last looked.
@@ -445,7 +468,9 @@ impl ChatSession {
     ///
     /// Those of every change.
     pub async fn close(&self) -> Result<()> {
-        self.flush().await?;
+        if self.damage().is_empty() {
+            self.flush().await?;
+        }
         let Some(workspace) = self.model().session().workspace.as_ref().map(|w| w.id.clone())
         else {
             return Ok(());
@@ -532,11 +557,16 @@ fn placed(
     plan: &Plan<'_>,
     place: Place,
     request: &ChatRequest,
+    response: &ResponseId,
 ) -> Result<(TurnId, Option<TurnId>)> {
     let model = plan.model();
     if model.all_turns().any(|turn| turn.request().id == request.id) {
         return Err(Error::already_exists("a request of this id is there already")
             .with("request", &request.id));
+    }
+    if model.all_turns().any(|turn| turn.response().id == *response) {
+        return Err(Error::already_exists("a response of this id is there already")
+            .with("response", response));
     }
     let parent = match place {
         Place::AtEnd => model.active(),

@@ -107,9 +107,11 @@ impl ChatSession {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it cannot be written as JSON.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it cannot be written as JSON,
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the session was deleted.
     pub fn set_transient<T: Serialize>(&self, id: &str, value: Option<&T>) -> Result<()> {
         let value = value.map(RawJson::of).transpose()?;
+        self.shared.check_present()?;
         let mut live = self.shared.lock();
         live.fold.set_transient(id, value);
         live.tell(&super::Change::Session);

@@ -6,7 +6,7 @@ use super::capabilities;
 use super::disk::{UNFINISHED, parent, with_suffix};
 use super::engine::Engine;
 use super::error::FileError;
-use super::scan::{Backward, FIRST_BLOCK, Item};
+use super::scan::{Backward, Item};
 use super::system::OpenHow;
 use super::tail::{Log, Positions, Tail};
 use crate::error::{Error, Result};
@@ -16,6 +16,9 @@ use crate::storage::rules;
 use crate::storage::{
     Appended, Batch, Durability, Expected, Head, Incarnation, Revision, SessionKey,
 };
+
+/// A head is written again after so many bytes, so that opening need not look far back for one.
+const HEAD_DISTANCE: u64 = 16 << 10;
 
 /// Adds bytes to a log that is being written.
 pub(super) type Add<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), FileError>;
@@ -320,7 +323,7 @@ fn encode(tail: &Tail, batch: &Batch) -> Result<Encoded> {
             tail.head.fields.clone_from(fields);
         }
         // A head is never further from the end than the first block of a reader.
-        let far = start + bytes.len() as u64 - tail.head_end > FIRST_BLOCK;
+        let far = start + bytes.len() as u64 - tail.head_end > HEAD_DISTANCE;
         let head = (index == last && (batch.head.is_some() || far)).then_some(&tail.head);
         let more = (last - index) as u64;
         tail.sum = line::encode(record, more, head, tail.sum, &mut bytes)?;

@@ -49,10 +49,19 @@ impl Engine {
     /// A log without its first line can be read from its tail, and must not be written to.
     pub(super) fn look_at_first_line(&self, key: &SessionKey, log: &Log) -> Result<(), FileError> {
         let path = self.layout.log(key);
-        let start = read_range(&*log.file, 0, FIRST_LINE.min(log.tail.end))
-            .map_err(self.disk.failed("read", &path))?;
-        let Some(end) = start.iter().position(|&b| b == b'\n') else { return Ok(()) };
-        if line::decode(&start.slice(..end), Some(Checksum::START)).is_err() {
+        // Nearly always it is short.
+        let read = |upto: u64| {
+            let start = read_range(&*log.file, 0, upto.min(log.tail.end));
+            let start = start.map_err(self.disk.failed("read", &path))?;
+            let end = start.iter().position(|&b| b == b'\n');
+            Ok::<_, FileError>(end.map(|end| start.slice(..end)))
+        };
+        let first = match read(FIRST_LINE >> 4)? {
+            None => read(FIRST_LINE)?,
+            first => first,
+        };
+        let Some(first) = first else { return Ok(()) };
+        if line::decode(&first, Some(Checksum::START)).is_err() {
             self.report_damage(key, log, 0, "the log's first record is missing or damaged")?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::system::OpenFile;
 use crate::storage::line::{self, Checksum, Line};
 
 /// How much is read at first, for a log's newest lines.
-pub(super) const FIRST_BLOCK: u64 = 16 << 10;
+const FIRST_BLOCK: u64 = 8 << 10;
 const LARGEST_BLOCK: u64 = 1 << 20;
 /// No line is this long; bytes without an end or sense over such a length are given up.
 const LONGEST: usize = 64 << 20;
@@ -260,14 +260,21 @@ pub(super) struct Backward<'a> {
     /// Where `rest`, the undecided part, begins.
     offset: u64,
     rest: Bytes,
-    block: u64,
+    /// How much has been read.
+    read: u64,
     /// The revision of the line given last.
     beyond: Option<u64>,
 }
 
 impl<'a> Backward<'a> {
     pub(super) fn new(file: &'a dyn OpenFile, from: u64) -> Self {
-        Self { file, offset: from, rest: Bytes::new(), block: FIRST_BLOCK, beyond: None }
+        Self { file, offset: from, rest: Bytes::new(), read: 0, beyond: None }
+    }
+
+    /// How much to read next: never as much again as has been read, so that little is read in vain.
+    fn block(&self) -> u64 {
+        let half = self.read.checked_ilog2().map_or(0, |power| 1 << power >> 1);
+        half.clamp(FIRST_BLOCK, LARGEST_BLOCK)
     }
 
     /// The lines before those given last, ascending; `None` at the beginning.
@@ -276,8 +283,8 @@ impl<'a> Backward<'a> {
             if self.offset == 0 && self.rest.is_empty() {
                 return Ok(None);
             }
-            let from = self.offset.saturating_sub(self.block.max(self.rest.len() as u64));
-            self.block = (self.block * 2).min(LARGEST_BLOCK);
+            let from = self.offset.saturating_sub(self.block().max(self.rest.len() as u64));
+            self.read += self.offset - from;
             let data = join(&read_range(self.file, from, self.offset)?, &self.rest);
             self.offset = from;
             let give_up = data.len() > LONGEST;

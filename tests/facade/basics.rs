@@ -1,10 +1,8 @@
-//! The façade as a host uses it.
+//! The shortest way through.
 
-use chatkeep::{ChatStore, MemoryStorage, NewSession, Result};
+use chatkeep::{ChatStore, NewSession};
 
-fn block<T>(future: impl Future<Output = Result<T>>) -> T {
-    pollster::block_on(future).unwrap()
-}
+use crate::common::*;
 
 #[test]
 fn a_chat_persists_by_itself_and_is_restored_whole() {
@@ -40,5 +38,4 @@ fn a_chat_persists_by_itself_and_is_restored_whole() {
         );
         Ok(())
     });
-    let _ = MemoryStorage::new();
 }

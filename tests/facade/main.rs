@@ -1,0 +1,16 @@
+//! The façade as a host uses it, and as the world treats it.
+
+mod bad_input;
+mod basics;
+mod cancel;
+mod common;
+mod concurrency;
+mod crash;
+mod deletion;
+mod disk;
+mod everything;
+mod failing;
+mod flaky;
+mod flatness;
+mod history;
+mod windows;
