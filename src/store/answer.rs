@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::begun::{Begun, end, put};
 use super::core::Reply;
-use super::held::Held;
-use super::live::{MAX_PENDING, Shared};
+use super::live::MAX_PENDING;
 use super::plan::Plan;
 use super::session::ChatSession;
-use super::writer::{Done, Outcome, Run};
+use super::writer::{Done, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
-use crate::log::{Event, PartEvent, ResponseEvent};
+use crate::log::{Event, ResponseEvent};
 use crate::model::{ChatResponse, ResponseError, ResponseState, Usage};
 use crate::part::{Markdown, Part, ResponsePart, Thinking};
 
@@ -81,43 +81,6 @@ struct InFlight {
     ends: bool,
 }
 
-/// The right to write a response. Given up without an end the response is
-/// [`Interrupted`](ResponseState::Interrupted).
-#[derive(Debug)]
-pub(crate) struct Begun {
-    shared: Arc<Shared>,
-    turn: TurnId,
-    epoch: u64,
-    held: Option<Held>,
-    ended: bool,
-}
-
-impl Begun {
-    pub(crate) fn new(shared: Arc<Shared>, turn: TurnId, epoch: u64, held: Held) -> Self {
-        Self { shared, turn, epoch, held: Some(held), ended: false }
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let (turn, epoch) = (self.turn, self.epoch);
-        // If the end cannot be written now, whoever asks next finds the answer without a holder.
-        self.held = None;
-        let mut live = self.shared.lock();
-        if live.own_epoch == Some(epoch) {
-            live.own_epoch = None;
-        }
-        drop(live);
-        let run: Run =
-            Box::new(move |plan| end(plan, turn, epoch, ResponseState::Interrupted, None));
-        // A failure is shown by the session's handles; there is nobody here to tell.
-        drop(self.shared.core.start(&self.shared, run));
-    }
-}
-
 impl Answer {
     pub(super) fn new(chat: ChatSession, begun: Begun) -> Self {
         Self { chat, turn: begun.turn, epoch: begun.epoch, begun, in_flight: None, unknown: None }
@@ -174,7 +137,7 @@ impl Answer {
         let limit = self.chat.shared.core.storage.capabilities().max_record / 8;
         let limit = limit.clamp(4, MAX_TEXT);
         while !text.is_empty() {
-            let (piece, rest) = text.split_at(text.floor_char_boundary(limit));
+            let (piece, rest) = text.split_at(boundary(text, limit));
             text = rest;
             full = self.take_in(piece, kind, begin, limit)?;
         }
@@ -410,38 +373,10 @@ impl Answer {
     }
 }
 
-fn put(
-    plan: &mut Plan<'_>,
-    turn: TurnId,
-    epoch: u64,
-    index: usize,
-    part: ResponsePart,
-) -> Result<Outcome> {
-    plan.epoch = Some(epoch);
-    plan.emit(turn, Event::Part(PartEvent { epoch: Some(epoch), index, part }))?;
-    Ok(Outcome { part: Some(index), ..Outcome::default() })
-}
-
-fn end(
-    plan: &mut Plan<'_>,
-    turn: TurnId,
-    epoch: u64,
-    state: ResponseState,
-    error: Option<&ResponseError>,
-) -> Result<Outcome> {
-    let ended = plan.model().turn(turn).map(|turn| turn.response().state) == Some(state);
-    if ended && plan.head.running.is_none() && plan.head.epoch == epoch {
-        // A call before whose answer was lost has done it.
-        return Ok(Outcome::default());
-    }
-    plan.check_epoch(turn, epoch)?;
-    plan.end_response(turn, |response| {
-        response.state = state;
-        if error.is_some() {
-            response.error = error.cloned();
-        }
-    })?;
-    Ok(Outcome::default())
+/// The last place at or before `limit` where the text may be cut.
+fn boundary(text: &str, limit: usize) -> usize {
+    let fits = |at: &usize| text.is_char_boundary(*at);
+    (0..=limit.min(text.len())).rev().find(fits).unwrap_or(0)
 }
 
 impl fmt::Debug for Answer {

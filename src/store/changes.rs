@@ -108,27 +108,22 @@ impl Hints {
 
     /// The next hint; `Some(Ok(None))` once the storage has begun to watch.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Option<Hint>>>> {
-        loop {
-            match self {
-                Self::Opening(opening) => match opening.as_mut().poll(context) {
-                    Poll::Ready(Ok(stream)) => {
-                        *self = Self::Open(stream);
-                        return Poll::Ready(Some(Ok(None)));
-                    }
-                    Poll::Ready(Err(error)) => {
-                        *self = Self::Closed;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                    Poll::Pending => return Poll::Pending,
-                },
-                Self::Open(stream) => {
-                    return stream
-                        .as_mut()
-                        .poll_next(context)
-                        .map(|hint| hint.map(|hint| Ok(Some(hint))));
+        match self {
+            Self::Opening(opening) => match opening.as_mut().poll(context) {
+                Poll::Ready(Ok(stream)) => {
+                    *self = Self::Open(stream);
+                    Poll::Ready(Some(Ok(None)))
                 }
-                Self::Closed => return Poll::Ready(None),
+                Poll::Ready(Err(error)) => {
+                    *self = Self::Closed;
+                    Poll::Ready(Some(Err(error)))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            Self::Open(stream) => {
+                stream.as_mut().poll_next(context).map(|hint| hint.map(|hint| Ok(Some(hint))))
             }
+            Self::Closed => Poll::Ready(None),
         }
     }
 }

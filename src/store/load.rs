@@ -1,10 +1,8 @@
-//! Reading a session: its end, what lies before, what others added.
-
-use std::sync::Arc;
+//! Reading a session: its end, and what lies before.
 
 use super::changes::Change;
 use super::core::Core;
-use super::live::{Live, Pending, PendingWhat, Shared, Unresolved, Volume};
+use super::live::{Live, Shared, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::{Extra, Object, RawJson};
@@ -65,7 +63,12 @@ pub(crate) async fn load_path(
     Ok(())
 }
 
-async fn earlier(core: &Core, key: &SessionKey, live: &mut Live, turns: u64) -> Result<()> {
+pub(super) async fn earlier(
+    core: &Core,
+    key: &SessionKey,
+    live: &mut Live,
+    turns: u64,
+) -> Result<()> {
     let (entries, start) = read_before(core, key, live.start, live.fold.log(), turns).await?;
     live.fold.earlier(entries).map_err(|e| in_session(e, key))?;
     live.start = start;
@@ -96,7 +99,7 @@ pub(crate) async fn read_before(
 }
 
 /// A session whose log is damaged is read whole, as far as it can be.
-async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> {
+pub(super) async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> {
     let page = core.storage.read_after(key, Revision::ZERO).await?;
     let mut damage = page.damage.clone();
     let log = match log_info(&page.records) {
@@ -225,7 +228,7 @@ fn check(core: &Core, key: &SessionKey, log: &LogInfo) -> Result<()> {
         .map_err(|e| in_session(e, key))
 }
 
-pub(crate) fn decode(core: &Core, record: &Record, log: &LogInfo) -> Result<Entry> {
+pub(super) fn decode(core: &Core, record: &Record, log: &LogInfo) -> Result<Entry> {
     let event = core.serializer.read_event(&record.kind, text(record)?, &log.format)?;
     Ok(Entry { turn: record.turn, at: record.at, event })
 }
@@ -245,132 +248,6 @@ fn damaged(damage: &Damage, key: &SessionKey) -> Error {
         None => error,
     };
     in_session(error, key)
-}
-
-/// Reads what others have added since, and settles what became of an append of unknown outcome.
-pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
-    let (core, key) = (&shared.core, &shared.key);
-    let (revision, incarnation, log, harmed) = {
-        let live = shared.lock();
-        let harmed = live.suspect || !live.damage.is_empty();
-        (live.head.revision, live.head.incarnation, live.fold.log().clone(), harmed)
-    };
-    let page = match core.storage.read_after(key, revision).await {
-        Err(error) if error.is_not_found() => return Err(gone(shared)),
-        page => page?,
-    };
-    if page.head.incarnation != incarnation {
-        return Err(gone(shared));
-    }
-    let anew = harmed || page.restarted || !page.damage.is_empty();
-    if anew || is_fenced(shared, &page) {
-        return reload(shared, &page.records).await;
-    }
-    let decoded: Result<Vec<_>> =
-        page.records.iter().map(|record| decode(core, record, &log)).collect();
-    let Ok(entries) = decoded else {
-        // What cannot be read costs itself alone: the rest is there, and the damage is shown.
-        return reload(shared, &page.records).await;
-    };
-    let mut live = shared.lock();
-    let before = live.fold.clone();
-    if let Err(error) = settle(&mut live, &page.records, entries) {
-        live.fold = before;
-        live.tell(&Change::Reloaded);
-        return Err(in_session(error, key));
-    }
-    live.head = page.head;
-    Ok(())
-}
-
-/// Applies the entries of others; skips those of the append whose outcome was not known.
-fn settle(live: &mut Live, records: &[Record], entries: Vec<Entry>) -> Result<()> {
-    let unresolved = live.unresolved.clone().filter(|u| has_landed(u, records));
-    let mut to_skip = unresolved.as_ref().map_or(0, |u| u.pending.len());
-    for (record, entry) in records.iter().zip(entries) {
-        if record.kind == Record::CHECKPOINT {
-            live.since_checkpoint = Volume::default();
-        }
-        live.since_checkpoint.note(record);
-        // A batch begins with the streamed text that it carries.
-        if to_skip > 0 && unresolved.as_ref().is_some_and(|u| u.batch == record.batch) {
-            to_skip -= 1;
-            continue;
-        }
-        apply(live, entry)?;
-    }
-    resolve(live, records);
-    Ok(())
-}
-
-/// Whether an append of unknown outcome is among the records that came after what was known.
-fn has_landed(unresolved: &Unresolved, records: &[Record]) -> bool {
-    records.iter().any(|record| record.batch == unresolved.batch)
-}
-
-/// Settles what is to become of the text of an append of unknown outcome.
-fn resolve(live: &mut Live, records: &[Record]) {
-    if live.unresolved.as_ref().is_some_and(|u| has_landed(u, records)) {
-        (live.unresolved, live.failure, live.failures) = (None, None, 0);
-    }
-    live.take_back();
-}
-
-/// Whether streamed text in the model can never be written, because its claim was taken over.
-fn is_fenced(shared: &Shared, page: &LogPage) -> bool {
-    let live = shared.lock();
-    let lost = live.unresolved.iter().filter(|unresolved| !has_landed(unresolved, &page.records));
-    let lost = lost.flat_map(|unresolved| &*unresolved.pending);
-    live.pending.iter().chain(lost).any(|pending| !is_writable(pending, &page.head))
-}
-
-/// Whether the claim under which text was streamed still stands.
-fn is_writable(pending: &Pending, head: &Head) -> bool {
-    let running = head.fields.running.as_ref();
-    pending.epoch == head.fields.epoch && running.is_some_and(|r| r.turn == pending.turn)
-}
-
-/// Reads the session anew, and puts the streamed text that can still be written back in.
-/// `records` are those that came after what was known.
-async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
-    let (core, key) = (&shared.core, &shared.key);
-    let (turns, first, suspect) = {
-        let live = shared.lock();
-        (live.model().turns().len() as u64, live.model().first, live.suspect)
-    };
-    let mut loaded = match suspect {
-        true => load_damaged(core, key).await?,
-        false => load(core, key, turns.max(1)).await?,
-    };
-    // Whoever uses a turn that was loaded finds it loaded.
-    while loaded.model().first > first.max(1) {
-        let missing = loaded.model().first - first;
-        earlier(core, key, &mut loaded, missing).await?;
-    }
-    let mut live = shared.lock();
-    resolve(&mut live, records);
-    let pending = std::mem::take(&mut live.pending);
-    loaded.fold.keep_transient_of(&live.fold);
-    (live.fold, live.head, live.start) = (loaded.fold, loaded.head, loaded.start);
-    (live.since_checkpoint, live.damage) = (loaded.since_checkpoint, loaded.damage);
-    live.suspect = false;
-    let at = live.head.fields.active;
-    for pending in pending {
-        if !is_writable(&pending, &live.head) {
-            continue;
-        }
-        let mut entry = pending.entry(at);
-        if let (Event::Part(event), PendingWhat::Part(part)) = (&mut entry.event, &pending.what) {
-            event.part = part.unshared();
-        }
-        match live.fold.apply(entry) {
-            Ok(()) => live.pending.push(pending),
-            // What it followed is lost.
-            Err(error) => live.failure = Some(in_session(error, key)),
-        }
-    }
-    live.tell(&Change::Reloaded);
-    Ok(())
 }
 
 /// Marks the session as deleted and says so.

@@ -18,6 +18,8 @@ use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
 use crate::storage::{Cursor, FileStorage, Page, Storage};
 
 mod answer;
+mod begun;
+mod catch_up;
 mod changes;
 mod compact;
 mod context;
@@ -30,6 +32,7 @@ mod load;
 mod new_session;
 mod owned;
 mod plan;
+mod reading;
 mod resume;
 mod session;
 mod session_data;
@@ -88,7 +91,6 @@ impl ChatStore {
     }
 
     /// A store on a storage that others hold as well.
-    #[must_use]
     pub fn builder_on(storage: Arc<dyn Storage>) -> ChatStoreBuilder {
         ChatStoreBuilder {
             storage,

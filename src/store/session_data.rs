@@ -18,9 +18,13 @@ impl ChatSession {
     ///
     /// [`Unsupported`](crate::ErrorKind::Unsupported) if the id is not registered,
     /// [`Invalid`](crate::ErrorKind::Invalid) if it is registered as another type.
-    pub async fn set_data<T: Serialize + 'static>(&self, id: &str, value: &T) -> Result<()> {
-        let entry = self.shared.core.serializer.data().encode(id, value)?;
-        self.put(TurnId::SESSION, DataLevel::Session, id, Some(entry)).await
+    pub fn set_data<T: Serialize + 'static>(
+        &self,
+        id: &str,
+        value: &T,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let entry = self.shared.core.serializer.data().encode(id, value);
+        async move { self.put(TurnId::SESSION, DataLevel::Session, id, Some(entry?)).await }
     }
 
     /// The adopters' data of an id; `None` if there is none.
@@ -48,14 +52,14 @@ impl ChatSession {
     ///
     /// Those of [`set_data`](Self::set_data), and [`NotFound`](crate::ErrorKind::NotFound) if
     /// there is no such turn.
-    pub async fn set_request_data<T: Serialize + 'static>(
+    pub fn set_request_data<T: Serialize + 'static>(
         &self,
         turn: TurnId,
         id: &str,
         value: &T,
-    ) -> Result<()> {
-        let entry = self.shared.core.serializer.data().encode(id, value)?;
-        self.put(turn, DataLevel::Request, id, Some(entry)).await
+    ) -> impl Future<Output = Result<()>> + Send {
+        let entry = self.shared.core.serializer.data().encode(id, value);
+        async move { self.put(turn, DataLevel::Request, id, Some(entry?)).await }
     }
 
     /// The adopters' data of a turn's request.
@@ -78,14 +82,14 @@ impl ChatSession {
     /// # Errors
     ///
     /// Those of [`set_request_data`](Self::set_request_data).
-    pub async fn set_response_data<T: Serialize + 'static>(
+    pub fn set_response_data<T: Serialize + 'static>(
         &self,
         turn: TurnId,
         id: &str,
         value: &T,
-    ) -> Result<()> {
-        let entry = self.shared.core.serializer.data().encode(id, value)?;
-        self.put(turn, DataLevel::Response, id, Some(entry)).await
+    ) -> impl Future<Output = Result<()>> + Send {
+        let entry = self.shared.core.serializer.data().encode(id, value);
+        async move { self.put(turn, DataLevel::Response, id, Some(entry?)).await }
     }
 
     /// The adopters' data of a turn's response.
@@ -133,9 +137,13 @@ impl ChatSession {
     /// # Errors
     ///
     /// [`Invalid`](crate::ErrorKind::Invalid) if the value cannot be written as JSON.
-    pub async fn set_preference<T: Serialize>(&self, name: &str, value: Option<&T>) -> Result<()> {
-        let value = value.map(RawJson::of).transpose()?;
-        self.change([SessionChange::Preference(name.to_owned(), value)]).await
+    pub fn set_preference<T: Serialize>(
+        &self,
+        name: &str,
+        value: Option<&T>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let value = value.map(RawJson::of).transpose();
+        async move { self.change([SessionChange::Preference(name.to_owned(), value?)]).await }
     }
 
     /// One of the session's preferences.

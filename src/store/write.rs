@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use super::answer::Begun;
+use super::begun::Begun;
+use super::catch_up::catch_up;
 use super::compact;
 use super::held::{Held, is_held};
 use super::live::{Live, Pending, Shared, Unresolved};
-use super::load::{apply, catch_up, gone, in_session};
+use super::load::{apply, gone, in_session};
 use super::plan::{Plan, Planned};
 use super::upgrade::upgrade;
 use super::writer::{Command, Done, Job, Outcome};

@@ -12,12 +12,13 @@ use futures_channel::oneshot;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use super::answer::Begun;
+use super::begun::Begun;
+use super::catch_up::catch_up;
 use super::changes::Change;
 use super::compact;
 use super::core::Core;
 use super::live::Shared;
-use super::load::{catch_up, gone, in_session};
+use super::load::{gone, in_session};
 use super::plan::Plan;
 use super::write::{retry_later, write};
 use crate::error::{Error, Result};
@@ -140,8 +141,9 @@ fn run(commands: &Receiver<Command>) {
 /// What has come in since the last round.
 #[derive(Default)]
 struct Round {
-    sessions: HashMap<*const Shared, Work>,
-    order: Vec<*const Shared>,
+    /// By the address of their shared state.
+    sessions: HashMap<usize, Work>,
+    order: Vec<usize>,
     deletions: Vec<(Arc<Core>, SessionKey, oneshot::Sender<Result<PurgeReceipt>>)>,
 }
 
@@ -157,7 +159,7 @@ struct Work {
 
 impl Round {
     fn work_of(&mut self, shared: Arc<Shared>) -> &mut Work {
-        let address = Arc::as_ptr(&shared);
+        let address = Arc::as_ptr(&shared).addr();
         self.sessions.entry(address).or_insert_with(|| {
             self.order.push(address);
             Work {

@@ -1,0 +1,157 @@
+//! What a session reads on demand: earlier turns, large parts, what others changed, all of it.
+
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+
+use super::session::{ChatSession, no_such_turn};
+use super::writer::Command;
+use super::{load, writer_ended};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::TurnId;
+use crate::part::ResponsePart;
+
+impl ChatSession {
+    /// Loads turns before those that are loaded: `turns` more of the branch that is shown. Returns
+    /// how many more of it are there now.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the storage fails. Turns that are damaged
+    /// are no error: the others are loaded, and [`damage`](Self::damage) names them.
+    pub async fn load_earlier(&self, turns: u64) -> Result<u64> {
+        self.shared.check_present()?;
+        let before = self.model().turns().len() as u64;
+        let wanted = before + turns;
+        loop {
+            let model = self.model();
+            let shown = model.turns().len() as u64;
+            if shown >= wanted || !model.has_earlier() {
+                return Ok(shown - before);
+            }
+            self.read_earlier(wanted - shown).await?;
+        }
+    }
+
+    /// Loads a turn, and all after it.
+    pub(super) async fn load(&self, turn: TurnId) -> Result<()> {
+        self.shared.check_present()?;
+        while self.model().has_earlier() && self.model().turn(turn).is_none() {
+            if turn.get() > self.model().turn_count() || turn == TurnId::SESSION {
+                return Err(load::in_session(no_such_turn(turn), &self.shared.key));
+            }
+            self.read_earlier(64).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads all turns.
+    pub(super) async fn load_all(&self) -> Result<()> {
+        self.shared.check_present()?;
+        while self.model().has_earlier() {
+            self.read_earlier(4_096).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_earlier(&self, turns: u64) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let read = async move {
+            let (start, log) = {
+                let live = shared.lock();
+                (live.start, live.fold.log().clone())
+            };
+            let (core, key) = (&shared.core, &shared.key);
+            let (entries, first) = load::read_before(core, key, start, &log, turns).await?;
+            let mut live = shared.lock();
+            // Another call may have read the same, or the session may have been read anew.
+            if live.start == start {
+                live.fold.earlier(entries).map_err(|e| load::in_session(e, key))?;
+                live.start = first;
+            }
+            Ok::<(), Error>(())
+        };
+        match self.shared.core.run(read).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt && self.damage().is_empty() => {
+                // What can be read of the whole log is shown, and that the rest cannot.
+                self.shared.lock().suspect = true;
+                self.refresh().await
+            }
+            Err(error) if error.is_not_found() => Err(load::gone(&self.shared)),
+            read => read,
+        }
+    }
+
+    /// A session is readable where the storage cannot be written to: what could not be noted is
+    /// shown by [`failure`](Self::failure).
+    pub(super) fn tolerate(&self, written: Result<()>) -> Result<()> {
+        match written {
+            Err(error) if error.is_not_found() => Err(error),
+            Err(error) => {
+                self.shared.lock().failure = Some(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Reads what others have changed since this process last looked.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the session was deleted.
+    pub async fn refresh(&self) -> Result<()> {
+        let (reply, receiver) = oneshot::channel();
+        self.shared.core.send(Command::CatchUp(Arc::clone(&self.shared), Some(reply)))?;
+        receiver.await.unwrap_or_else(|_| Err(writer_ended()))
+    }
+
+    /// Loads the data of a part that lies in a blob; other parts are returned as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such part,
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if its blob is missing or damaged.
+    pub async fn load_part(&self, turn: TurnId, index: usize) -> Result<ResponsePart> {
+        self.load(turn).await?;
+        let shared = Arc::clone(&self.shared);
+        let load = async move {
+            let part = {
+                let live = shared.lock();
+                let turn = live.model().turn(turn).ok_or_else(|| no_such_turn(turn))?;
+                turn.response().parts().get(index).cloned()
+            };
+            let part = part.ok_or_else(|| {
+                Error::not_found("the response has no such part")
+                    .with("turn", turn)
+                    .with("part", index)
+            })?;
+            let Some(blob) = part.blob() else { return Ok(part) };
+            let loaded = load::blob(&shared, &part, blob).await?;
+            let mut live = shared.lock();
+            live.fold.replace_part(turn, index, &part, &loaded);
+            Ok(loaded)
+        };
+        self.shared.core.run(load).await.map_err(|e| load::in_session(e, &self.shared.key))
+    }
+
+    /// The whole session as one JSON document that stands alone, blobs included. The first
+    /// [`import_document`](super::OwnedStore::import_document) of any store takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if something cannot be read.
+    pub async fn to_document(&self) -> Result<crate::json::RawJson> {
+        self.load_all().await?;
+        let model = self.model();
+        for turn in model.all_turns() {
+            for (index, part) in turn.response().parts().iter().enumerate() {
+                if part.blob().is_some() {
+                    self.load_part(turn.id(), index).await?;
+                }
+            }
+        }
+        let (model, core) = (self.model(), Arc::clone(&self.shared.core));
+        self.shared.core.run(async move { core.serializer.write_document(&model) }).await
+    }
+}
