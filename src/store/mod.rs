@@ -66,7 +66,7 @@ use self::writer::Command;
 /// answer.append_text("The sentinel is never reached.").await?;
 /// answer.complete().await?;
 /// assert_eq!(chat.model().turns().len(), 1);
-/// # chatkeep::Result::Ok(())
+/// # Ok::<(), chatkeep::Error>(())
 /// # })?;
 /// # Ok::<(), chatkeep::Error>(())
 /// ```
