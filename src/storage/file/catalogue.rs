@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::engine::{Engine, lock};
+use super::error::FileError;
 use super::layout::{self, LOG};
 use super::system::{FileKind, Metadata, OpenHow};
 use super::tail::Tail;
@@ -80,20 +81,35 @@ impl Engine {
         {
             return Ok(Some(head.clone()));
         }
-        let head = match found.kind {
-            FileKind::File => match self.tail_at(path, found.len)? {
-                Some(tail) => tail.head(),
-                None => unreadable(&found, "no record of the log can be read"),
-            },
-            kind => unreadable(&found, kind.as_str()),
+        if found.kind != FileKind::File {
+            return Ok(Some(unreadable(&found, found.kind.as_str())));
+        }
+        let (found, head) = match self.read_head(path) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // One log that the disk refuses must not hide the others. It may be over by the
+                // next time, so that this is not remembered.
+                tracing::warn!(%error, file = self.disk.show(path), "a log cannot be read");
+                return Ok(Some(unreadable(&found, &error.to_string())));
+            }
         };
         lock(&self.catalogue.heads).insert(path.to_path_buf(), (found, head.clone()));
         Ok(Some(head))
     }
 
-    fn tail_at(&self, path: &Path, len: u64) -> Result<Option<Tail>> {
+    /// The head in a log's tail, with what the file looked like; `None` if it is gone by now.
+    fn read_head(&self, path: &Path) -> Result<Option<(Metadata, Head)>, FileError> {
         let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(None) };
-        Ok(Tail::find(&*file, len, Incarnation::FIRST).map_err(self.disk.failed("read", path))?)
+        // Of the open file: another one may have taken its place since it was looked at.
+        let found = file.metadata().map_err(self.disk.failed("look at", path))?;
+        let tail = Tail::find(&*file, found.len, Incarnation::FIRST)
+            .map_err(self.disk.failed("read", path))?;
+        let head = tail.map_or_else(
+            || unreadable(&found, "no record of the log can be read"),
+            |tail| tail.head(),
+        );
+        Ok(Some((found, head)))
     }
 }
 

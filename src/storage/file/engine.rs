@@ -77,7 +77,10 @@ impl Engine {
             poisoned: Mutex::default(),
             damaged: Mutex::default(),
         };
-        engine.finish_purges()?;
+        if let Err(error) = engine.finish_purges() {
+            // What was deleted is gone for every caller; `scrub` tries again and says so.
+            tracing::error!(%error, "a deletion cannot be finished");
+        }
         Ok(engine)
     }
 
@@ -108,7 +111,8 @@ impl Engine {
             && found.len >= log.tail.end
             && self.is_same(&log, &path)?
         {
-            if found.len == log.len {
+            // Where something torn was seen another may have cut it off and written as much.
+            if found.len == log.len && log.len == log.tail.end {
                 return Ok(Some(log));
             }
             let tail = log.tail.extended(&*log.file, found.len);
