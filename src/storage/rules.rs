@@ -193,6 +193,20 @@ pub(crate) fn check_blob(id: &BlobId, content: &[u8], capabilities: &Capabilitie
     Ok(())
 }
 
+/// The longest name of a document, in bytes.
+const MAX_DOCUMENT_NAME: usize = 200;
+
+/// Checks a document's name.
+pub(crate) fn check_document_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_DOCUMENT_NAME {
+        return Err(Error::invalid(format!(
+            "a document's name is {} bytes long, it must be 1 to {MAX_DOCUMENT_NAME}",
+            name.len()
+        )));
+    }
+    Ok(())
+}
+
 /// Checks a document's version before it is written or removed.
 pub(crate) fn check_version(
     name: &str,

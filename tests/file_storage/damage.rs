@@ -25,12 +25,12 @@ fn line_of(log: &[u8], byte: usize) -> u64 {
 fn a_flipped_byte_costs_its_own_record_alone() {
     let (dir, path, log) = three_batches();
     let key = key("s1");
-    for byte in 0..log.len() {
+    let storage = open(dir.path());
+    for byte in (0..log.len()).filter(|byte| is_tried(&log, *byte)) {
         let line = line_of(&log, byte);
         let mut changed = log.clone();
         changed[byte] ^= 0x04;
-        std::fs::write(&path, &changed).unwrap();
-        let storage = open(dir.path());
+        replace(&path, &changed);
         let page = read_all(&storage, &key).unwrap();
         // A lost line break joins two lines; the last line's damage looks like a torn append.
         let lost: Vec<u64> =
@@ -45,6 +45,7 @@ fn a_flipped_byte_costs_its_own_record_alone() {
             assert_eq!(page.damage[0].record, Some(line));
             assert_eq!(page.damage[0].place, "sessions/local/s1.jsonl");
             assert!(quarantine(dir.path(), "s1").contains(&changed));
+            std::fs::remove_dir_all(dir.path().join("quarantine/local/s1")).unwrap();
         }
     }
 }
@@ -126,9 +127,8 @@ fn a_log_without_any_record_is_corrupt_and_never_absent() {
 fn damage_far_back_in_a_long_log_is_found_when_it_is_read() {
     let (dir, storage) = store();
     let key = key("s1");
-    add(&storage, &key, 1, 0, 1).unwrap();
-    for number in 1..2_000 {
-        add(&storage, &key, number + 1, number, 1).unwrap();
+    for number in 0..20 {
+        add(&storage, &key, number + 1, number * 100, 100).unwrap();
     }
     drop(storage);
     let path = log_path(dir.path(), "s1");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use chatkeep::storage::file::{FileSystem, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem};
-use chatkeep::storage::{Body, FileStorage, ReadRange, Revision, Storage, StorageExt};
+use chatkeep::storage::{Body, FileStorage, Revision, Storage, StorageExt};
 use chatkeep::{ErrorKind, ListQuery, OwnerId};
 
 use crate::common::*;
@@ -173,26 +173,6 @@ fn a_deletion_that_cannot_be_finished_does_not_keep_the_store_from_opening() {
     std::fs::remove_dir(&planted).unwrap();
     wait(storage.maintenance().scrub()).unwrap();
     assert!(!dir.path().join("quarantine/local/s1").exists());
-}
-
-#[test]
-fn a_long_compacted_beginning_is_read_whole_by_who_reads_from_before_it() {
-    let (_dir, storage) = store();
-    let key = key("s1");
-    let mut head = add(&storage, &key, 1, 0, 1).unwrap().head;
-    for number in 0..12 {
-        let mut large = batch(number + 2, number + 1, 1);
-        large.records[0].body = Body::Json(format!("\"{}\"", "y".repeat(600_000)).into());
-        head = wait(storage.append(&key, expected(number + 1), large)).unwrap().head;
-    }
-    let all = wait(storage.read_after(&key, Revision::ZERO)).unwrap().records;
-    let kept = all.iter().filter(|record| record.revision.get() <= 11).cloned().collect();
-    wait(storage.compact(&key, Revision::new(11), kept, &head)).unwrap();
-    let page = wait(storage.read(&key, ReadRange::After(Revision::new(3)))).unwrap();
-    assert!(page.restarted);
-    let last = page.records.last().unwrap().revision;
-    assert!(last >= Revision::new(11), "whoever goes on after {last} begins anew, for ever");
-    assert_eq!(wait(storage.read_after(&key, Revision::new(3))).unwrap().records, all);
 }
 
 #[test]

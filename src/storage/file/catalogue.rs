@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::engine::{Engine, lock};
 use super::error::FileError;
@@ -15,10 +14,7 @@ use super::tail::Tail;
 use crate::environment::to_millis;
 use crate::error::Result;
 use crate::id::{OwnerId, SessionId};
-use crate::storage::{
-    Head, HeadFields, Incarnation, OnProgress, Progress, Revision, SessionHead, SessionKey,
-    VersionToken,
-};
+use crate::storage::{Head, Incarnation, OnProgress, Progress, SessionHead, SessionKey, listing};
 
 /// Heads by log, each with what its file looked like.
 #[derive(Debug, Default)]
@@ -113,17 +109,8 @@ impl Engine {
     }
 }
 
-/// A damaged session is listed all the same: without a title, as old as its file, and with the
-/// reason under `unreadable`. Opening it says what is wrong.
+/// A log that cannot be read, as old as its file.
 fn unreadable(found: &Metadata, problem: &str) -> Head {
     let modified = Timestamp::try_from(found.modified).unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut fields = HeadFields::new(to_millis(modified));
-    fields.extra.insert("unreadable".to_owned(), Value::from(problem));
-    Head {
-        incarnation: Incarnation::FIRST,
-        revision: Revision::ZERO,
-        base: Revision::ZERO,
-        token: VersionToken(String::new()),
-        fields,
-    }
+    listing::unreadable(to_millis(modified), problem)
 }

@@ -26,7 +26,7 @@ pub(super) struct Engine {
     pub(super) layout: Layout,
     pub(super) locks: Locks,
     pub(super) writer: Writer,
-    pub(super) watchers: Arc<Watchers>,
+    pub(super) watchers: Watchers,
     pub(super) catalogue: Catalogue,
     logs: Mutex<OpenLogs>,
     /// Sessions whose last write failed with an outcome that cannot be known.
@@ -71,7 +71,7 @@ impl Engine {
             layout,
             locks: Locks::new(),
             writer,
-            watchers: Arc::default(),
+            watchers: Watchers::default(),
             catalogue: Catalogue::default(),
             logs: Mutex::default(),
             poisoned: Mutex::default(),

@@ -61,7 +61,7 @@ impl Engine {
         let held = self.lock_session(key)?;
         let receipt = self.purge_locked(key);
         drop(held);
-        self.watchers.notify(key);
+        self.watchers.hints.send(key);
         receipt.map_err(|error| error.with("session", &key.id))
     }
 

@@ -57,7 +57,7 @@ impl Engine {
         let compacted = self.compact_locked(key, through, records, guard);
         drop(held);
         if compacted.is_ok() {
-            self.watchers.notify(key);
+            self.watchers.hints.send(key);
         }
         compacted.map_err(|error| error.with("session", &key.id))
     }
@@ -167,7 +167,7 @@ impl Engine {
         let held = self.lock_session(key)?;
         let report = self.repair_locked(key);
         drop(held);
-        self.watchers.notify(key);
+        self.watchers.hints.send(key);
         report.map_err(|error| error.with("session", &key.id))
     }
 
