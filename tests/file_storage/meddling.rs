@@ -7,16 +7,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use chatkeep::storage::file::{FileSystem, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem};
-use chatkeep::storage::{Body, FileStorage, Revision, Storage, StorageExt};
+use chatkeep::storage::{
+    BatchId, Body, Expected, FileStorage, Incarnation, Revision, Storage, StorageExt,
+};
 use chatkeep::{ErrorKind, ListQuery, OwnerId};
 
 use crate::common::*;
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// The machine's disk, with something done once just before a path is opened or made.
+/// The machine's disk, with something done once just before a path is opened or made, or looked at
+/// for the nth time.
 #[derive(Clone, Default)]
-struct Meddled(Arc<Mutex<Option<(PathBuf, Action)>>>);
+struct Meddled(Arc<Mutex<Option<(PathBuf, Step, Action)>>>);
+
+#[derive(PartialEq)]
+enum Step {
+    Open,
+    Look(u32),
+}
 
 impl std::fmt::Debug for Meddled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,16 +35,26 @@ impl std::fmt::Debug for Meddled {
 
 impl Meddled {
     fn before(&self, path: PathBuf, action: impl FnOnce() + Send + 'static) {
-        *self.0.lock().unwrap() = Some((path, Box::new(action)));
+        *self.0.lock().unwrap() = Some((path, Step::Open, Box::new(action)));
+    }
+
+    fn before_look(&self, path: PathBuf, number: u32, action: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap() = Some((path, Step::Look(number), Box::new(action)));
     }
 
     fn is_done(&self) -> bool {
         self.0.lock().unwrap().is_none()
     }
 
-    fn meddle(&self, at: &Path) {
-        let due = self.0.lock().unwrap().take_if(|(path, _)| path == at);
-        if let Some((_, action)) = due {
+    fn meddle(&self, at: &Path, with: Step) {
+        let due = self.0.lock().unwrap().take_if(|(path, step, _)| match step {
+            Step::Look(left) if path == at && with != Step::Open => {
+                *left -= 1;
+                *left == 0
+            }
+            step => path == at && *step == with,
+        });
+        if let Some((.., action)) = due {
             action();
         }
     }
@@ -43,11 +62,12 @@ impl Meddled {
 
 impl FileSystem for Meddled {
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.meddle(path, Step::Look(0));
         RealFileSystem.metadata(path)
     }
 
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn OpenFile>> {
-        self.meddle(path);
+        self.meddle(path, Step::Open);
         RealFileSystem.open(path, how)
     }
 
@@ -60,7 +80,7 @@ impl FileSystem for Meddled {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.meddle(path);
+        self.meddle(path, Step::Open);
         RealFileSystem.create_dir(path)
     }
 
@@ -192,4 +212,26 @@ fn a_log_that_the_disk_refuses_does_not_hide_the_others() {
         session.head.fields.extra.contains_key("unreadable")
     };
     assert!(unreadable("s1") && !unreadable("s2"));
+}
+
+#[test]
+fn two_lives_do_not_mix_in_one_reading_of_several_pages() {
+    let (dir, files, storage, other) = meddled();
+    let key = key("s1");
+    for number in 5..15 {
+        let mut large = batch(number, number, 1);
+        large.records[0].body = Body::Json(format!("\"{}\"", "y".repeat(600_000)).into());
+        wait(other.append(&key, expected(number), large)).unwrap();
+    }
+    assert!(read_all(&storage, &key).unwrap().later, "it has several pages");
+    files.before_look(log_path(dir.path(), "s1"), 2, move || {
+        let key = crate::common::key("s1");
+        wait(other.purge(&key)).unwrap();
+        wait(other.append(&key, Expected::NewIncarnation, batch(99, 0, 20))).unwrap();
+    });
+    let page = wait(storage.read_after(&key, Revision::ZERO)).unwrap();
+    assert!(files.is_done());
+    assert_eq!(page.head.incarnation, Incarnation::new(2));
+    assert_eq!(revisions(&page), (1..=20).collect::<Vec<_>>());
+    assert!(page.records.iter().all(|record| record.batch == BatchId::new(99)));
 }
