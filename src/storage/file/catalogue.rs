@@ -16,10 +16,10 @@ use crate::error::Result;
 use crate::id::{OwnerId, SessionId};
 use crate::storage::{Head, Incarnation, OnProgress, Progress, SessionHead, SessionKey, listing};
 
-/// Heads by log, each with what its file looked like.
+/// Heads by log, each with what its file looked like; none where it belongs to a deleted life.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    heads: Mutex<HashMap<PathBuf, (Metadata, Head)>>,
+    heads: Mutex<HashMap<PathBuf, (Metadata, Option<Head>)>>,
 }
 
 impl Engine {
@@ -31,7 +31,7 @@ impl Engine {
         for (id, path) in layout::ids(&self.disk, &dir, LOG)? {
             let Ok(id) = SessionId::new(id) else { continue };
             let key = SessionKey::new(owner.clone(), id);
-            let Some(head) = self.head_at(&path)? else { continue };
+            let Some(head) = self.head_at(&key, &path)? else { continue };
             let gone = half_deleted.contains(&key)
                 && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
             if !gone {
@@ -70,17 +70,17 @@ impl Engine {
         lock(&self.catalogue.heads).remove(log);
     }
 
-    fn head_at(&self, path: &Path) -> Result<Option<Head>> {
+    fn head_at(&self, key: &SessionKey, path: &Path) -> Result<Option<Head>> {
         let Some(found) = self.disk.metadata(path)? else { return Ok(None) };
         if let Some((seen, head)) = lock(&self.catalogue.heads).get(path)
             && *seen == found
         {
-            return Ok(Some(head.clone()));
+            return Ok(head.clone());
         }
         if found.kind != FileKind::File {
             return Ok(Some(unreadable(&found, found.kind.as_str())));
         }
-        let (found, head) = match self.read_head(path) {
+        let (found, head) = match self.read_head(key, path) {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(None),
             Err(error) => {
@@ -91,20 +91,27 @@ impl Engine {
             }
         };
         lock(&self.catalogue.heads).insert(path.to_path_buf(), (found, head.clone()));
-        Ok(Some(head))
+        Ok(head)
     }
 
     /// The head in a log's tail, with what the file looked like; `None` if it is gone by now.
-    fn read_head(&self, path: &Path) -> Result<Option<(Metadata, Head)>, FileError> {
+    fn read_head(
+        &self,
+        key: &SessionKey,
+        path: &Path,
+    ) -> Result<Option<(Metadata, Option<Head>)>, FileError> {
         let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(None) };
         // Of the open file: another one may have taken its place since it was looked at.
         let found = file.metadata().map_err(self.disk.failed("look at", path))?;
-        let tail = Tail::find(&*file, found.len, Incarnation::FIRST)
-            .map_err(self.disk.failed("read", path))?;
-        let head = tail.map_or_else(
-            || unreadable(&found, "no record of the log can be read"),
-            |tail| tail.head(),
-        );
+        let deleted = self.tombstone(key)?;
+        let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
+        let tail = Tail::find(&*file, found.len, life).map_err(self.disk.failed("read", path))?;
+        let head = match tail {
+            // A deleted log that somebody put back is nobody's.
+            Some(tail) if tail.head.incarnation < life => None,
+            Some(tail) => Some(tail.head()),
+            None => Some(unreadable(&found, "no record of the log can be read")),
+        };
         Ok(Some((found, head)))
     }
 }

@@ -109,7 +109,7 @@ impl Engine {
         let known = self.known(key).filter(|log| log.identity == found.identity);
         if let Some(log) = known
             && found.len >= log.tail.end
-            && self.is_same(&log, &path)?
+            && let Some(log) = self.same(log, &path)?
         {
             // Where something torn was seen another may have cut it off and written as much.
             if found.len == log.len && log.len == log.tail.end {
@@ -129,16 +129,17 @@ impl Engine {
         Ok(log)
     }
 
-    /// Where files have no identity, the last line's checksum is compared instead.
-    fn is_same(&self, log: &Log, path: &Path) -> Result<bool> {
+    /// The known log, if it is the one that is there. Where files have no identity, the last
+    /// line's checksum is compared instead; the file may then be a copy, and is the one to use.
+    fn same(&self, log: Log, path: &Path) -> Result<Option<Log>> {
         if log.identity.is_some() {
-            return Ok(true);
+            return Ok(Some(log));
         }
-        let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(false) };
+        let Some(file) = self.disk.open(path, OpenHow::Append)? else { return Ok(None) };
         let end = super::disk::read_range(&*file, log.tail.end.saturating_sub(16), log.tail.end)
             .map_err(self.disk.failed("read", path))?;
         let sum = end.strip_suffix(b"\n").and_then(Checksum::at_end_of);
-        Ok(sum == Some(log.tail.sum))
+        Ok((sum == Some(log.tail.sum)).then_some(Log { file, named: false, ..log }))
     }
 
     /// Opens a log and finds its tail.
