@@ -161,6 +161,10 @@ impl Engine {
             let (file, problem) = (self.disk.show(path), problem.to_owned());
             return Err(FileError::Damaged { file, record: Some(1), problem }.into());
         };
+        if found.identity.is_none() {
+            // It may be another file than the one that was damaged.
+            lock(&self.damaged).remove(key);
+        }
         let positions = Arc::default();
         let log = Log {
             file,
