@@ -158,6 +158,30 @@ fn a_failed_sync_poisons_until_repaired_or_reopened() {
 }
 
 #[test]
+fn a_copy_of_the_log_is_not_taken_for_the_one_that_is_open() {
+    let (dir, _) = store();
+    let key = key("s1");
+    let open = || {
+        let files = Faulty::without_identity(Failure::Error);
+        let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
+        (storage, files)
+    };
+    let ((failing, files), (waiting, _), (copying, _)) = (open(), open(), open());
+    add(&failing, &key, 1, 0, 1).unwrap();
+    // The directory is synced, the write passes, the sync fails.
+    files.fail_after(2);
+    add(&failing, &key, 2, 1, 1).unwrap_err();
+    // It has the log open in which the sync failed; another one writes the log anew, just as it is.
+    assert_eq!(revisions(&read_all(&waiting, &key).unwrap()), [1, 2]);
+    add(&copying, &key, 3, 2, 1).unwrap();
+    assert_eq!(revisions(&read_all(&waiting, &key).unwrap()), [1, 2, 3]);
+    add(&waiting, &key, 4, 3, 1).unwrap();
+    for storage in [&waiting, &copying, &open().0] {
+        assert_eq!(revisions(&read_all(storage, &key).unwrap()), [1, 2, 3, 4]);
+    }
+}
+
+#[test]
 fn a_compaction_takes_place_or_does_not() {
     let key = key("s1");
     with_each_failure(
