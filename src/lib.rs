@@ -75,7 +75,8 @@ pub use crate::storage::{
 };
 pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,
-    ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Role,
+    ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Resumed,
+    Role,
 };
 
 /// The README's example runs as a doc test.
