@@ -19,7 +19,7 @@ fn with_each_failure<T>(
     for failure in ALL {
         for operation in 0.. {
             assert!(operation < 200);
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let files = Faulty::new(failure);
             let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
             prepare(&storage);
@@ -97,7 +97,7 @@ fn an_append_is_done_undone_or_unknown_and_a_retry_lands_once() {
 
 #[test]
 fn a_full_disk_changes_nothing_and_the_same_handle_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let key = key("s1");
     for failure in [Failure::Short, Failure::Full] {
         let files = Faulty::new(failure);
@@ -118,7 +118,7 @@ fn a_full_disk_changes_nothing_and_the_same_handle_goes_on() {
 
 #[test]
 fn a_failed_sync_poisons_until_repaired_or_reopened() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let key = key("s1");
     let files = Faulty::new(Failure::Error);
     let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
@@ -292,7 +292,7 @@ fn a_blob_is_whole_or_absent() {
 fn a_store_is_opened_whole_or_can_be_opened_again() {
     for failure in ALL {
         for operation in 0..40 {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let files = Faulty::new(failure);
             files.fail_after(operation);
             let opened = FileStorage::with_files(dir.path().join("a/b"), Arc::new(files));

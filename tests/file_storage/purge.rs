@@ -85,7 +85,7 @@ fn a_crash_at_any_step_leaves_the_session_whole_or_gone_for_good() {
     for failure in ALL {
         for operation in 0.. {
             assert!(operation < 100);
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let files = Faulty::new(failure);
             let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
             prepare(&storage);
