@@ -140,7 +140,8 @@ fn heading(text: &str) {
 }
 
 fn print_chat(model: &ChatModel) {
-    println!("Title: {}", printable(model.title()));
+    let title = if model.title().is_empty() { "(none)" } else { model.title() };
+    println!("Title: {}", printable(title));
     for turn in model.turns() {
         print_turn(model, turn, "");
         // Where a request was edited or an answer regenerated, its other versions.
