@@ -14,4 +14,5 @@ mod failing;
 mod flaky;
 mod flatness;
 mod history;
+mod import;
 mod windows;
