@@ -36,6 +36,7 @@ use crate::storage::{
 };
 use crate::store::{
     self, Budget, Change, ChatStoreBuilder, Context, IntoPart, ListChange, NewRequest, NewSession,
+    Resumed,
 };
 
 /// Writes the calls that only wait for the async one of the same name.
@@ -149,9 +150,9 @@ impl OwnedStore {
     /// # Errors
     ///
     /// Those of the async call of the same name.
-    pub fn resume(&self, workspace: impl Into<WorkspaceId>) -> Result<Vec<ChatSession>> {
-        let chats = block_on(self.0.resume(workspace))?;
-        Ok(chats.into_iter().map(ChatSession).collect())
+    pub fn resume(&self, workspace: impl Into<WorkspaceId>) -> Result<Resumed<ChatSession>> {
+        let Resumed { chats, failed } = block_on(self.0.resume(workspace))?;
+        Ok(Resumed { chats: chats.into_iter().map(ChatSession).collect(), failed })
     }
 
     /// Takes in a session that comes as a whole.

@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use chatkeep::part::{Code, Markdown};
-//! use chatkeep::{Budget, ChatStore, NewSession, Result};
+//! use chatkeep::{Budget, ChatStore, NewSession};
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let chats = folder.path();
@@ -30,9 +30,9 @@
 //! assert_eq!(turn.response().parts()[0].downcast_ref::<Markdown>().unwrap().text.len(), 38);
 //! let context = chat.context(Budget::tokens(100_000)).await?; // ready to send to a model
 //! assert_eq!(context.messages().len(), 2);
-//! # Result::Ok(())
+//! # Ok::<(), chatkeep::Error>(())
 //! # })?;
-//! # Result::Ok(())
+//! # Ok::<(), chatkeep::Error>(())
 //! ```
 //!
 //! | to … | see |
@@ -75,7 +75,8 @@ pub use crate::storage::{
 };
 pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,
-    ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Role,
+    ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Resumed,
+    Role,
 };
 
 /// The README's example runs as a doc test.

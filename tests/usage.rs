@@ -66,7 +66,7 @@ fn a_chat_that_persists_by_itself() -> Result<()> {
         assert_eq!(roles, [Role::User, Role::Assistant]);
 
         chat.record("Why?", [Markdown::new("Because.")]).await?;
-        assert_eq!(me.resume(workspace).await?.len(), 1);
+        assert_eq!(me.resume(workspace).await?.chats.len(), 1);
         Ok(())
     })
 }

@@ -32,6 +32,11 @@ pub trait StorageExt: Storage {
         while whole.later {
             let last = whole.records.last().map_or(revision, |record| record.revision);
             let next = self.read(key, ReadRange::After(last)).await?;
+            if next.head.incarnation != whole.head.incarnation {
+                // Deleted and begun anew between two pages: two lives do not mix.
+                whole = self.read(key, ReadRange::After(revision)).await?;
+                continue;
+            }
             let (records, damage): (&mut Vec<Record>, &mut Vec<Damage>) =
                 (&mut whole.records, &mut whole.damage);
             if next.restarted {

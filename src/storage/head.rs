@@ -57,7 +57,7 @@ impl Incarnation {
     /// The next life of the same id.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -21,11 +21,16 @@ pub(crate) struct Hints {
 impl Hints {
     /// Watches from now on. The stream never ends; dropping it ends the watch.
     pub(crate) fn watch(&self, filter: WatchFilter) -> BoxStream<'static, Hint> {
+        self.mailbox(filter).hints()
+    }
+
+    /// A watcher's mailbox, for engines that find out about other processes' changes by themselves.
+    pub(crate) fn mailbox(&self, filter: WatchFilter) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::default());
         let mut watchers = lock(&self.watchers);
         watchers.retain(|(_, mailbox)| mailbox.strong_count() > 0);
         watchers.push((filter, Arc::downgrade(&mailbox)));
-        Box::pin(Watch(mailbox))
+        mailbox
     }
 
     /// Tells everyone who watches that a session changed.
@@ -53,11 +58,16 @@ impl fmt::Debug for Hints {
 
 /// A watcher's changed sessions. A set, so that a slow watcher costs no more than the sessions
 /// that there are.
-#[derive(Default)]
-struct Mailbox(Mutex<(BTreeSet<SessionKey>, Option<Waker>)>);
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox(Mutex<(BTreeSet<SessionKey>, Option<Waker>)>);
 
 impl Mailbox {
-    fn put(&self, key: &SessionKey) {
+    /// What comes into it. The watch ends when this is dropped.
+    pub(crate) fn hints(self: Arc<Self>) -> BoxStream<'static, Hint> {
+        Box::pin(Watch(self))
+    }
+
+    pub(crate) fn put(&self, key: &SessionKey) {
         let waker = {
             let (changed, waker) = &mut *lock(&self.0);
             changed.insert(key.clone());
@@ -75,11 +85,13 @@ impl Stream for Watch {
     type Item = Hint;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Hint>> {
-        let (changed, waker) = &mut *lock(&self.0.0);
-        match changed.pop_first() {
+        // Wakers are foreign code, also where they are dropped: the one before goes after the lock.
+        let mut waker = Some(context.waker().clone());
+        let mut mailbox = lock(&self.0.0);
+        match mailbox.0.pop_first() {
             Some(key) => Poll::Ready(Some(Hint { key })),
             None => {
-                *waker = Some(context.waker().clone());
+                std::mem::swap(&mut mailbox.1, &mut waker);
                 Poll::Pending
             }
         }

@@ -47,6 +47,10 @@ impl Checksum {
     }
 }
 
+/// The most bytes before a line's checksum. Readers give up on what is much longer: a line that
+/// was written must be one that is found again.
+const LONGEST: usize = 48 << 20;
+
 const SUM: &str = ",\"sum\":\"";
 /// What follows the checksummed bytes: `,"sum":"89abcdef"}`.
 const SUM_BYTES: usize = SUM.len() + 8 + 2;
@@ -164,6 +168,14 @@ pub(crate) fn encode(
             out.extend_from_slice(BASE64.encode(bytes).as_bytes());
             out.push(b'"');
         }
+    }
+    if out.len() - start > LONGEST {
+        let bytes = out.len() - start;
+        out.truncate(start);
+        return Err(Error::limit_exceeded(format!(
+            "a record with its head takes {bytes} bytes, at most {LONGEST} are allowed"
+        ))
+        .with("record", record.revision));
     }
     let sum = before.after(&out[start..]);
     out.extend_from_slice(SUM.as_bytes());

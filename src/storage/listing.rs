@@ -5,10 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::head::SessionHead;
+use super::head::{Head, HeadFields, Incarnation, SessionHead, VersionToken};
 use super::query::{Cursor, ListOrder, ListQuery, Page};
+use super::record::Revision;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
 
@@ -24,6 +27,20 @@ pub(crate) fn check(query: &ListQuery) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// A session that cannot be read is listed all the same: without a title, and with the reason
+/// under `unreadable`. Opening it says what is wrong.
+pub(crate) fn unreadable(at: Timestamp, problem: &str) -> Head {
+    let mut fields = HeadFields::new(at);
+    fields.extra.insert("unreadable".to_owned(), Value::from(problem));
+    Head {
+        incarnation: Incarnation::FIRST,
+        revision: Revision::ZERO,
+        base: Revision::ZERO,
+        token: VersionToken(String::new()),
+        fields,
+    }
 }
 
 /// Whether a session fits a query.

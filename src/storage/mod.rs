@@ -221,7 +221,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Conflict` if it is in another version.
+    /// `Conflict` if it is in another version, `Invalid` for a name that is empty or longer than
+    /// 200 bytes, as in all calls that take a document's name.
     async fn put_document(
         &self,
         scope: &DocumentScope,

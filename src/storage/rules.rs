@@ -167,15 +167,19 @@ impl Salt {
 
     /// The name of a session's tombstone.
     pub(crate) fn grave(&self, key: &SessionKey) -> [u8; 32] {
-        // No id contains a NUL byte, so that it parts the two without doubt.
-        Sha256::new()
-            .chain_update(self.0)
-            .chain_update(key.owner.as_str())
-            .chain_update([0])
-            .chain_update(key.id.as_str())
-            .finalize()
-            .into()
+        grave(&self.0, key)
     }
+}
+
+/// The name of a session's tombstone, under a store's salt.
+pub(crate) fn grave(salt: &[u8], key: &SessionKey) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    // Each with its length, so that no two sessions run together into the same bytes.
+    for part in [salt, key.owner.as_str().as_bytes(), key.id.as_str().as_bytes()] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// Checks a blob by itself.
@@ -189,6 +193,20 @@ pub(crate) fn check_blob(id: &BlobId, content: &[u8], capabilities: &Capabilitie
     }
     if BlobId::of(content) != *id {
         return Err(Error::invalid("the content has another hash").with("blob", id));
+    }
+    Ok(())
+}
+
+/// The longest name of a document, in bytes.
+const MAX_DOCUMENT_NAME: usize = 200;
+
+/// Checks a document's name.
+pub(crate) fn check_document_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_DOCUMENT_NAME {
+        return Err(Error::invalid(format!(
+            "a document's name is {} bytes long, it must be 1 to {MAX_DOCUMENT_NAME}",
+            name.len()
+        )));
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub use self::answer::{Answer, IntoPart};
 pub use self::changes::{Change, Changes, ListChange, ListChanges};
 pub use self::context::{Budget, Context, ContextMessage, Role};
 pub use self::new_session::{NewRequest, NewSession};
-pub use self::owned::OwnedStore;
+pub use self::owned::{OwnedStore, Resumed};
 pub use self::session::ChatSession;
 
 use self::core::{Core, Options};
@@ -66,7 +66,7 @@ use self::writer::Command;
 /// answer.append_text("The sentinel is never reached.").await?;
 /// answer.complete().await?;
 /// assert_eq!(chat.model().turns().len(), 1);
-/// # chatkeep::Result::Ok(())
+/// # Ok::<(), chatkeep::Error>(())
 /// # })?;
 /// # Ok::<(), chatkeep::Error>(())
 /// ```

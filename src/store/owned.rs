@@ -24,6 +24,15 @@ use crate::storage::{
     Storage, TextHits, TextQuery, Totals,
 };
 
+/// What was open in a workspace, opened again.
+#[derive(Debug)]
+pub struct Resumed<C = ChatSession> {
+    /// The sessions, the last opened last.
+    pub chats: Vec<C>,
+    /// Those that cannot be opened, and why: a newer version wrote them, say.
+    pub failed: Vec<(SessionId, Error)>,
+}
+
 /// The chats of one owner. What belongs to others cannot be told from what is not there.
 ///
 /// Cloning is cheap.
@@ -107,24 +116,26 @@ impl OwnedStore {
     }
 
     /// Opens the sessions that were open in a workspace when the host stopped, the last opened
-    /// last. Those that were deleted since are left out.
+    /// last. Those that were deleted since are left out; one that cannot be opened keeps no other
+    /// from being there.
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open).
-    pub async fn resume(&self, workspace: impl Into<WorkspaceId>) -> Result<Vec<ChatSession>> {
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Corrupt`](ErrorKind::Corrupt) if it cannot be
+    /// read which sessions were open.
+    pub async fn resume(&self, workspace: impl Into<WorkspaceId>) -> Result<Resumed> {
         let workspace = workspace.into();
         let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
         let open = self.core.run(async move { resume::open_in(&core, &owner, &workspace).await });
-        let mut chats = Vec::new();
+        let mut resumed = Resumed { chats: Vec::new(), failed: Vec::new() };
         for id in open.await? {
-            match self.open(id).await {
-                Ok(chat) => chats.push(chat),
+            match self.open(&id).await {
+                Ok(chat) => resumed.chats.push(chat),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+                Err(error) => resumed.failed.push((id, error)),
             }
         }
-        Ok(chats)
+        Ok(resumed)
     }
 
     async fn note_open(&self, workspace: &WorkspaceId, id: &SessionId) -> Result<()> {
@@ -166,7 +177,8 @@ impl OwnedStore {
         self.core.run(async move { core.storage.count(&owner, &query).await }).await
     }
 
-    /// The changes of the list of a query as they happen, made by this process or another.
+    /// The changes of the list of a query as they happen, made by this process or another, from
+    /// the moment at which the storage watches, which is soon after the call.
     #[must_use]
     pub fn subscribe(&self, query: ListQuery) -> ListChanges {
         let storage = Arc::clone(&self.core.storage);

@@ -361,7 +361,7 @@ impl ChatSession {
     }
 
     /// Drops from the log what later records have made superfluous. It happens by itself when it
-    /// is worth it; this does it now.
+    /// is worth it; this does it now, unless a response is being written.
     ///
     /// # Errors
     ///

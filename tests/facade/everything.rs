@@ -303,12 +303,12 @@ fn workspaces_resume_what_was_open() {
         me.delete(id("d")).await?;
         drop(a);
         let again = open(&dir);
-        let chats = again.local().resume(WorkspaceId::new("one")?).await?;
+        let chats = again.local().resume(WorkspaceId::new("one")?).await?.chats;
         assert_eq!(ids(&chats), ["b", "a"]);
         chats[1].close().await?;
-        assert_eq!(ids(&again.local().resume(WorkspaceId::new("one")?).await?), ["b"]);
-        assert_eq!(ids(&again.local().resume(WorkspaceId::new("two")?).await?), ["c"]);
-        assert!(again.local().resume(WorkspaceId::new("three")?).await?.is_empty());
+        assert_eq!(ids(&again.local().resume(WorkspaceId::new("one")?).await?.chats), ["b"]);
+        assert_eq!(ids(&again.local().resume(WorkspaceId::new("two")?).await?.chats), ["c"]);
+        assert!(again.local().resume(WorkspaceId::new("three")?).await?.chats.is_empty());
         assert!(
             store
                 .owner(chatkeep::OwnerId::new("eve")?)

@@ -76,6 +76,8 @@ struct Window {
 impl Window {
     async fn open(storage: &Arc<dyn Storage>) -> Result<Self> {
         let builder = ChatStore::builder_on(Arc::clone(storage)).first_turns(2);
+        // Nothing happens but by a step.
+        let builder = builder.flush_delay(std::time::Duration::from_secs(3_600));
         let store = builder.blob_threshold(16).build().await?;
         let chat = store.local().open(id("s1")).await?;
         Ok(Self { store, chat, answer: None })
@@ -91,7 +93,11 @@ impl Window {
             (Step::Wait, Some(answer)) => answer.needs_input().await?,
             (Step::Complete, Some(answer)) => answer.complete().await?,
             (Step::Fail, Some(answer)) => answer.fail("broken").await?,
-            (Step::Drop, answer) => drop(answer.take()),
+            (Step::Drop, answer) => {
+                drop(answer.take());
+                // Its end is written by the time the next step comes.
+                chat.flush().await?;
+            }
             (Step::Record(text), _) => drop(chat.record(text, [Markdown::new("ok")]).await?),
             (Step::Edit(turn), _) => self.answer = Some(chat.edit(id(turn), "edited").await?),
             (Step::Regenerate(turn), _) => self.answer = Some(chat.regenerate(id(turn)).await?),

@@ -15,4 +15,5 @@ mod flaky;
 mod flatness;
 mod history;
 mod import;
+mod older_format;
 mod windows;

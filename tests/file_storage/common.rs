@@ -24,8 +24,19 @@ pub(crate) fn key(id: &str) -> SessionKey {
     SessionKey::new(OwnerId::local(), SessionId::new(id).unwrap())
 }
 
+/// A directory in memory where there is one: thousands of syncs take long on a busy disk, and what
+/// a missing one loses is seen on the simulated disk alone. `CHATKEEP_ON_DISK=1` uses the disk.
+pub(crate) fn tempdir() -> tempfile::TempDir {
+    if std::env::var_os("CHATKEEP_ON_DISK").is_none()
+        && let Ok(dir) = tempfile::tempdir_in("/dev/shm")
+    {
+        return dir;
+    }
+    tempfile::tempdir().unwrap()
+}
+
 pub(crate) fn store() -> (tempfile::TempDir, FileStorage) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let storage = open(dir.path());
     (dir, storage)
 }
@@ -91,6 +102,23 @@ pub(crate) fn read_all(storage: &FileStorage, key: &SessionKey) -> Result<LogPag
 
 pub(crate) fn revisions(page: &LogPage) -> Vec<u64> {
     page.records.iter().map(|record| record.revision.get()).collect()
+}
+
+/// Whether a byte of a log is tried: those around line breaks, and some of the others.
+///
+/// All are tried with `CHATKEEP_EVERY_BYTE=1`.
+pub(crate) fn is_tried(log: &[u8], byte: usize) -> bool {
+    let around = &log[byte.saturating_sub(12)..log.len().min(byte + 3)];
+    byte.is_multiple_of(5)
+        || around.contains(&b'\n')
+        || std::env::var_os("CHATKEEP_EVERY_BYTE").is_some()
+}
+
+/// Puts a file in another's place: storages that have the other one open take notice.
+pub(crate) fn replace(path: &Path, content: &[u8]) {
+    let next = path.with_extension("next");
+    std::fs::write(&next, content).unwrap();
+    std::fs::rename(&next, path).unwrap();
 }
 
 /// The files of a session's quarantine.

@@ -25,12 +25,12 @@ fn line_of(log: &[u8], byte: usize) -> u64 {
 fn a_flipped_byte_costs_its_own_record_alone() {
     let (dir, path, log) = three_batches();
     let key = key("s1");
-    for byte in 0..log.len() {
+    let storage = open(dir.path());
+    for byte in (0..log.len()).filter(|byte| is_tried(&log, *byte)) {
         let line = line_of(&log, byte);
         let mut changed = log.clone();
         changed[byte] ^= 0x04;
-        std::fs::write(&path, &changed).unwrap();
-        let storage = open(dir.path());
+        replace(&path, &changed);
         let page = read_all(&storage, &key).unwrap();
         // A lost line break joins two lines; the last line's damage looks like a torn append.
         let lost: Vec<u64> =
@@ -45,6 +45,7 @@ fn a_flipped_byte_costs_its_own_record_alone() {
             assert_eq!(page.damage[0].record, Some(line));
             assert_eq!(page.damage[0].place, "sessions/local/s1.jsonl");
             assert!(quarantine(dir.path(), "s1").contains(&changed));
+            std::fs::remove_dir_all(dir.path().join("quarantine/local/s1")).unwrap();
         }
     }
 }
@@ -126,9 +127,8 @@ fn a_log_without_any_record_is_corrupt_and_never_absent() {
 fn damage_far_back_in_a_long_log_is_found_when_it_is_read() {
     let (dir, storage) = store();
     let key = key("s1");
-    add(&storage, &key, 1, 0, 1).unwrap();
-    for number in 1..2_000 {
-        add(&storage, &key, number + 1, number, 1).unwrap();
+    for number in 0..20 {
+        add(&storage, &key, number + 1, number * 100, 100).unwrap();
     }
     drop(storage);
     let path = log_path(dir.path(), "s1");
@@ -146,4 +146,53 @@ fn damage_far_back_in_a_long_log_is_found_when_it_is_read() {
     let page =
         wait(storage.read(&key, chatkeep::storage::ReadRange::Newest { turns: 5_000 })).unwrap();
     assert_eq!((page.records.len(), page.damage.len()), (2_000, 1));
+}
+
+#[test]
+fn a_compaction_does_not_drop_damaged_records_that_it_was_not_given() {
+    let (dir, path, log) = three_batches();
+    let key = key("s1");
+    let mut changed = log.clone();
+    // Within the fifth of six lines: nothing but a reading of the whole log comes across it.
+    let byte = log.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(3).unwrap().0 + 60;
+    changed[byte] ^= 0x04;
+    let mut padded = changed.clone();
+    let storage = open(dir.path());
+    let long = format!("\"{}\"", "x".repeat(20_000));
+    for number in 5..8 {
+        let mut next = batch(number, number + 1, 1);
+        next.records[0].body = chatkeep::storage::Body::Json(long.clone().into());
+        next.head = Some(chatkeep::storage::HeadFields::new(at()));
+        wait(storage.append(&key, expected(number + 1), next)).unwrap();
+    }
+    let whole = std::fs::read(&path).unwrap();
+    padded.extend_from_slice(&whole[log.len()..]);
+    std::fs::write(&path, &padded).unwrap();
+    let storage = open(dir.path());
+    let head = wait(storage.head(&key)).unwrap().unwrap();
+    let kept = vec![batch(1, 0, 1).records[0].clone()];
+    let refused = wait(storage.compact(&key, Revision::new(2), kept, &head)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), padded);
+}
+
+#[test]
+fn many_damaged_lines_cost_one_reading_of_the_log() {
+    use std::sync::Arc;
+
+    use chatkeep::storage::FileStorage;
+    use chatkeep::storage::file::{CountingFileSystem, RealFileSystem};
+
+    let (dir, path, log) = three_batches();
+    let end = log.iter().position(|&b| b == b'\n').unwrap() + 1;
+    let changed = [&log[..end], "nonsense\n".repeat(20_000).as_bytes(), &log[end..]].concat();
+    std::fs::write(&path, &changed).unwrap();
+    let files = CountingFileSystem::new(Arc::new(RealFileSystem));
+    let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
+    let before = files.counts();
+    let page = read_all(&storage, &key("s1")).unwrap();
+    assert_eq!((revisions(&page), page.damage.len()), (vec![1, 2, 3, 4, 5, 6], 20_000));
+    assert_eq!(page.damage[19_999].record, Some(20_001));
+    let read = (files.counts() - before).read;
+    assert!(read < changed.len() as u64 * 8, "{read} bytes of {}", changed.len());
 }

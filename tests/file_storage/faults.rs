@@ -19,7 +19,7 @@ fn with_each_failure<T>(
     for failure in ALL {
         for operation in 0.. {
             assert!(operation < 200);
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let files = Faulty::new(failure);
             let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
             prepare(&storage);
@@ -97,7 +97,7 @@ fn an_append_is_done_undone_or_unknown_and_a_retry_lands_once() {
 
 #[test]
 fn a_full_disk_changes_nothing_and_the_same_handle_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let key = key("s1");
     for failure in [Failure::Short, Failure::Full] {
         let files = Faulty::new(failure);
@@ -118,7 +118,7 @@ fn a_full_disk_changes_nothing_and_the_same_handle_goes_on() {
 
 #[test]
 fn a_failed_sync_poisons_until_repaired_or_reopened() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let key = key("s1");
     let files = Faulty::new(Failure::Error);
     let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
@@ -155,6 +155,30 @@ fn a_failed_sync_poisons_until_repaired_or_reopened() {
     wait(storage.maintenance().repair(&key)).unwrap();
     add(&storage, &key, 5, 4, 1).unwrap();
     assert_eq!(revisions(&read_all(&neighbour, &key).unwrap()), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_copy_of_the_log_is_not_taken_for_the_one_that_is_open() {
+    let (dir, _) = store();
+    let key = key("s1");
+    let open = || {
+        let files = Faulty::without_identity(Failure::Error);
+        let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
+        (storage, files)
+    };
+    let ((failing, files), (waiting, _), (copying, _)) = (open(), open(), open());
+    add(&failing, &key, 1, 0, 1).unwrap();
+    // The directory is synced, the write passes, the sync fails.
+    files.fail_after(2);
+    add(&failing, &key, 2, 1, 1).unwrap_err();
+    // It has the log open in which the sync failed; another one writes the log anew, just as it is.
+    assert_eq!(revisions(&read_all(&waiting, &key).unwrap()), [1, 2]);
+    add(&copying, &key, 3, 2, 1).unwrap();
+    assert_eq!(revisions(&read_all(&waiting, &key).unwrap()), [1, 2, 3]);
+    add(&waiting, &key, 4, 3, 1).unwrap();
+    for storage in [&waiting, &copying, &open().0] {
+        assert_eq!(revisions(&read_all(storage, &key).unwrap()), [1, 2, 3, 4]);
+    }
 }
 
 #[test]
@@ -268,7 +292,7 @@ fn a_blob_is_whole_or_absent() {
 fn a_store_is_opened_whole_or_can_be_opened_again() {
     for failure in ALL {
         for operation in 0..40 {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let files = Faulty::new(failure);
             files.fail_after(operation);
             let opened = FileStorage::with_files(dir.path().join("a/b"), Arc::new(files));

@@ -35,16 +35,28 @@ struct State {
     operations: AtomicU64,
     fail_at: AtomicU64,
     failure: Failure,
+    /// Whether files can be told from each other, as not all systems can.
+    identity: bool,
 }
 
 const NEVER: u64 = u64::MAX;
 
 impl Faulty {
     pub(crate) fn new(failure: Failure) -> Self {
+        Self::with(failure, true)
+    }
+
+    /// On a system whose files have no identity.
+    pub(crate) fn without_identity(failure: Failure) -> Self {
+        Self::with(failure, false)
+    }
+
+    fn with(failure: Failure, identity: bool) -> Self {
         Self(Arc::new(State {
             operations: AtomicU64::new(0),
             fail_at: AtomicU64::new(NEVER),
             failure,
+            identity,
         }))
     }
 
@@ -61,6 +73,11 @@ impl Faulty {
 }
 
 impl State {
+    fn seen(&self, metadata: Metadata) -> Metadata {
+        let identity = metadata.identity.filter(|_| self.identity);
+        Metadata { identity, ..metadata }
+    }
+
     /// Whether the present operation is the one to fail, or comes after the process' death.
     fn fails(&self) -> Option<Failure> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
@@ -86,7 +103,7 @@ fn broken() -> io::Error {
 
 impl FileSystem for Faulty {
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        RealFileSystem.metadata(path)
+        Ok(RealFileSystem.metadata(path)?.map(|metadata| self.0.seen(metadata)))
     }
 
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn OpenFile>> {
@@ -130,7 +147,7 @@ struct FaultyFile(Arc<dyn OpenFile>, Arc<State>);
 
 impl OpenFile for FaultyFile {
     fn metadata(&self) -> io::Result<Metadata> {
-        self.0.metadata()
+        self.0.metadata().map(|metadata| self.1.seen(metadata))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -9,6 +9,7 @@ mod damage;
 mod faults;
 mod faulty;
 mod layout;
+mod meddling;
 mod memory_disk;
 mod planted;
 mod power;

@@ -270,7 +270,7 @@ fn run(seed: u64) {
 /// More seeds are tried with `CHATKEEP_SEEDS=400`.
 #[test]
 fn what_was_acknowledged_survives_power_cuts() {
-    let seeds = std::env::var("CHATKEEP_SEEDS").map_or(40, |seeds| seeds.parse().unwrap());
+    let seeds = std::env::var("CHATKEEP_SEEDS").map_or(30, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
         let done = std::panic::catch_unwind(|| run(seed));
         assert!(done.is_ok(), "seed {seed}");

@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use chatkeep::ErrorKind;
-use chatkeep::storage::{FileStorage, Storage};
+use chatkeep::storage::{Expected, FileStorage, ReadRange, Revision, Storage, StorageExt};
+use chatkeep::{ErrorKind, ListQuery, OwnerId};
 
 use crate::common::*;
+use crate::memory_disk::Chance;
 
 const ROLE: &str = "CHATKEEP_TEST_ROLE";
 const ROOT: &str = "CHATKEEP_TEST_ROOT";
@@ -43,11 +44,86 @@ fn in_a_child() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let storage = open(std::path::Path::new(&std::env::var(ROOT).unwrap()));
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
+    if role == "everything" {
+        return do_everything(&storage, seed);
+    }
     let rounds = if role == "append" { 300 } else { u64::MAX };
     for round in 0..rounds {
         let number = (seed << 32) + round;
         let first = append_at_end(&storage, number, 1 + round % 3);
         println!("\nack {number} {first} {}", 1 + round % 3);
+    }
+}
+
+/// Some hundred calls of all sorts on two sessions. What they show never goes back, and is whole.
+fn do_everything(storage: &FileStorage, seed: u64) {
+    let mut chance = Chance::new(seed);
+    let mut seen = [(0, 0); 2];
+    for round in 0..250 {
+        let index = chance.below(2) as usize;
+        let key = key(["a", "b"][index]);
+        let found = wait(storage.head(&key)).unwrap();
+        let now = found.as_ref().map(|head| (head.incarnation.get(), head.revision.get()));
+        assert!(now.is_none_or(|now| now >= seen[index]), "{now:?} after {:?}", seen[index]);
+        seen[index] = seen[index].max(now.unwrap_or_default());
+        let after = now.map_or(0, |(_, revision)| revision);
+        let outcome = match chance.below(20) {
+            0..=9 => {
+                let expected = found.map_or(Expected::NewIncarnation, |head| Expected::At {
+                    incarnation: head.incarnation,
+                    revision: head.revision,
+                });
+                let batch = batch((seed << 32) + round, after, 1 + chance.below(9));
+                wait(storage.append(&key, expected, batch)).map(|done| {
+                    let head = done.head;
+                    seen[index] = seen[index].max((head.incarnation.get(), head.revision.get()));
+                })
+            }
+            10..=13 => wait(storage.read_after(&key, Revision::ZERO)).map(|page| {
+                assert_eq!(page.damage, []);
+                let (base, last) = (page.head.base.get(), page.head.revision.get());
+                let above: Vec<u64> =
+                    revisions(&page).into_iter().filter(|revision| *revision > base).collect();
+                assert_eq!(above, (base + 1..=last).collect::<Vec<_>>());
+            }),
+            14..=16 => wait(storage.read_after(&key, Revision::ZERO)).and_then(|page| {
+                let through = page.records[page.records.len() / 2].revision.max(page.head.base);
+                let kept = page.records.iter().filter(|record| record.revision <= through);
+                let kept = kept.step_by(2).cloned().collect();
+                wait(storage.compact(&key, through, kept, &page.head)).map(drop)
+            }),
+            17 if chance.below(4) == 0 => wait(storage.purge(&key)).map(drop),
+            18 => wait(storage.maintenance().repair(&key)).map(|report| {
+                assert_eq!(report.damage, []);
+            }),
+            _ => wait(storage.list_all(&OwnerId::local(), &ListQuery::new())).map(|listed| {
+                for session in listed {
+                    assert!(!session.head.fields.extra.contains_key("unreadable"));
+                }
+            }),
+        };
+        if let Err(error) = outcome {
+            use ErrorKind::{AlreadyExists, Conflict, NotFound};
+            let lost = matches!(error.kind(), AlreadyExists | Conflict | NotFound);
+            assert!(lost, "{error}");
+        }
+    }
+}
+
+#[test]
+fn processes_do_everything_at_once_and_nobody_sees_it_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let children: Vec<Child> = (1..=3).map(|seed| child("everything", dir.path(), seed)).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let storage = open(dir.path());
+    for key in ["a", "b"].map(key) {
+        if wait(storage.head(&key)).unwrap().is_some() {
+            assert_eq!(wait(storage.maintenance().verify(&key)).unwrap().damage, []);
+        }
     }
 }
 
@@ -60,10 +136,9 @@ fn acknowledged(line: &str) -> Option<(u64, u64, u64)> {
 fn check(root: &std::path::Path, acknowledged: &[(u64, u64, u64)]) {
     let storage = open(root);
     let mut records = Vec::new();
-    let mut after = chatkeep::storage::Revision::ZERO;
+    let mut after = Revision::ZERO;
     loop {
-        let page =
-            wait(storage.read(&key("shared"), chatkeep::storage::ReadRange::After(after))).unwrap();
+        let page = wait(storage.read(&key("shared"), ReadRange::After(after))).unwrap();
         assert!(page.damage.is_empty(), "{:?}", page.damage);
         records.extend(page.records);
         after = records.last().unwrap().revision;

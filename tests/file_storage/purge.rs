@@ -61,12 +61,31 @@ fn nothing_is_left_and_nothing_but_an_import_brings_the_id_back() {
 }
 
 #[test]
+fn a_deleted_log_that_is_put_back_is_not_a_session() {
+    let (dir, storage) = store();
+    let (key, path) = (key("s1"), log_path(dir.path(), "s1"));
+    add(&storage, &key, 1, 0, 2).unwrap();
+    let log = std::fs::read(&path).unwrap();
+    wait(storage.purge(&key)).unwrap();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, log).unwrap();
+    for storage in [storage, open(dir.path())] {
+        assert_eq!(wait(storage.head(&key)).unwrap(), None);
+        assert_eq!(wait(storage.count(&OwnerId::local(), &ListQuery::new())).unwrap(), 0);
+        assert!(wait(storage.owners(None)).unwrap().items.is_empty());
+        assert_eq!(add(&storage, &key, 2, 2, 1).unwrap_err().kind(), ErrorKind::NotFound);
+        let again = add(&storage, &key, 3, 0, 1).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Deleted);
+    }
+}
+
+#[test]
 fn a_crash_at_any_step_leaves_the_session_whole_or_gone_for_good() {
     let key = key("s1");
     for failure in ALL {
         for operation in 0.. {
             assert!(operation < 100);
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let files = Faulty::new(failure);
             let storage = FileStorage::with_files(dir.path(), Arc::new(files.clone())).unwrap();
             prepare(&storage);

@@ -14,7 +14,7 @@ fn a_batch_cut_anywhere_is_absent_and_kept_aside() {
     add(&storage, &key, 2, 2, 3).unwrap();
     let log = std::fs::read(&path).unwrap();
     drop(storage);
-    for cut in whole..log.len() {
+    for cut in (whole..log.len()).filter(|cut| is_tried(&log, *cut)) {
         std::fs::write(&path, &log[..cut]).unwrap();
         let storage = open(dir.path());
         let page = read_all(&storage, &key).unwrap();

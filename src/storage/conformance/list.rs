@@ -44,7 +44,7 @@ macro_rules! __chatkeep_conformance_list {
             compact {
                 keeps_revision_and_tail, readers_below_the_base_start_anew, a_stale_guard_is_refused,
                 a_retry_after_it_does_not_land_twice, writers_go_on, twice, bad_records_are_refused,
-                of_everything,
+                of_everything, a_long_beginning_is_read_whole,
             }
             purge {
                 removes_everything, a_deleted_id_stays_deleted, a_stale_writer_is_refused,

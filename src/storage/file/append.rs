@@ -41,7 +41,7 @@ impl Engine {
         let appended = self.append_locked(key, expected, batch);
         drop(held);
         if appended.is_ok() {
-            self.watchers.notify(key);
+            self.watchers.hints.send(key);
         }
         appended.map_err(|error| error.with("session", &key.id))
     }

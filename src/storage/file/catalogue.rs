@@ -5,24 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::engine::{Engine, lock};
+use super::error::FileError;
 use super::layout::{self, LOG};
 use super::system::{FileKind, Metadata, OpenHow};
 use super::tail::Tail;
 use crate::environment::to_millis;
 use crate::error::Result;
 use crate::id::{OwnerId, SessionId};
-use crate::storage::{
-    Head, HeadFields, Incarnation, OnProgress, Progress, Revision, SessionHead, SessionKey,
-    VersionToken,
-};
+use crate::storage::{Head, Incarnation, OnProgress, Progress, SessionHead, SessionKey, listing};
 
-/// Heads by log, each with what its file looked like.
+/// Heads by log, each with what its file looked like; none where it belongs to a deleted life.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    heads: Mutex<HashMap<PathBuf, (Metadata, Head)>>,
+    heads: Mutex<HashMap<PathBuf, (Metadata, Option<Head>)>>,
 }
 
 impl Engine {
@@ -34,7 +31,7 @@ impl Engine {
         for (id, path) in layout::ids(&self.disk, &dir, LOG)? {
             let Ok(id) = SessionId::new(id) else { continue };
             let key = SessionKey::new(owner.clone(), id);
-            let Some(head) = self.head_at(&path)? else { continue };
+            let Some(head) = self.head_at(&key, &path)? else { continue };
             let gone = half_deleted.contains(&key)
                 && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
             if !gone {
@@ -73,41 +70,54 @@ impl Engine {
         lock(&self.catalogue.heads).remove(log);
     }
 
-    fn head_at(&self, path: &Path) -> Result<Option<Head>> {
+    fn head_at(&self, key: &SessionKey, path: &Path) -> Result<Option<Head>> {
         let Some(found) = self.disk.metadata(path)? else { return Ok(None) };
         if let Some((seen, head)) = lock(&self.catalogue.heads).get(path)
             && *seen == found
         {
-            return Ok(Some(head.clone()));
+            return Ok(head.clone());
         }
-        let head = match found.kind {
-            FileKind::File => match self.tail_at(path, found.len)? {
-                Some(tail) => tail.head(),
-                None => unreadable(&found, "no record of the log can be read"),
-            },
-            kind => unreadable(&found, kind.as_str()),
+        if found.kind != FileKind::File {
+            return Ok(Some(unreadable(&found, found.kind.as_str())));
+        }
+        let (found, head) = match self.read_head(key, path) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // One log that the disk refuses must not hide the others. It may be over by the
+                // next time, so that this is not remembered.
+                tracing::warn!(%error, file = self.disk.show(path), "a log cannot be read");
+                return Ok(Some(unreadable(&found, &error.to_string())));
+            }
         };
         lock(&self.catalogue.heads).insert(path.to_path_buf(), (found, head.clone()));
-        Ok(Some(head))
+        Ok(head)
     }
 
-    fn tail_at(&self, path: &Path, len: u64) -> Result<Option<Tail>> {
+    /// The head in a log's tail, with what the file looked like; `None` if it is gone by now.
+    fn read_head(
+        &self,
+        key: &SessionKey,
+        path: &Path,
+    ) -> Result<Option<(Metadata, Option<Head>)>, FileError> {
         let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(None) };
-        Ok(Tail::find(&*file, len, Incarnation::FIRST).map_err(self.disk.failed("read", path))?)
+        // Of the open file: another one may have taken its place since it was looked at.
+        let found = file.metadata().map_err(self.disk.failed("look at", path))?;
+        let deleted = self.tombstone(key)?;
+        let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
+        let tail = Tail::find(&*file, found.len, life).map_err(self.disk.failed("read", path))?;
+        let head = match tail {
+            // A deleted log that somebody put back is nobody's.
+            Some(tail) if tail.head.incarnation < life => None,
+            Some(tail) => Some(tail.head()),
+            None => Some(unreadable(&found, "no record of the log can be read")),
+        };
+        Ok(Some((found, head)))
     }
 }
 
-/// A damaged session is listed all the same: without a title, as old as its file, and with the
-/// reason under `unreadable`. Opening it says what is wrong.
+/// A log that cannot be read, as old as its file.
 fn unreadable(found: &Metadata, problem: &str) -> Head {
     let modified = Timestamp::try_from(found.modified).unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut fields = HeadFields::new(to_millis(modified));
-    fields.extra.insert("unreadable".to_owned(), Value::from(problem));
-    Head {
-        incarnation: Incarnation::FIRST,
-        revision: Revision::ZERO,
-        base: Revision::ZERO,
-        token: VersionToken(String::new()),
-        fields,
-    }
+    listing::unreadable(to_millis(modified), problem)
 }

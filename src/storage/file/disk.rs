@@ -149,7 +149,10 @@ impl Disk {
     pub(super) fn remove_dir(&self, path: &Path) -> Result<bool, FileError> {
         use io::ErrorKind::{DirectoryNotEmpty, NotADirectory, NotFound};
         match self.files.remove_dir(path) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.durable.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+                Ok(true)
+            }
             Err(e) if matches!(e.kind(), DirectoryNotEmpty | NotADirectory | NotFound) => Ok(false),
             Err(e) => Err(self.failed("remove", path)(e)),
         }

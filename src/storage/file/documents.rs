@@ -15,8 +15,6 @@ use crate::storage::{
     BlobId, Cursor, Document, DocumentScope, ExpectedDocument, Page, VersionToken, listing, rules,
 };
 
-const MAX_NAME: usize = 200;
-
 /// A document's first line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope {
@@ -35,7 +33,7 @@ impl Engine {
         name: &str,
         now: Timestamp,
     ) -> Result<Option<Document>> {
-        check_name(name)?;
+        rules::check_document_name(name)?;
         self.read_document(scope, name, now)
     }
 
@@ -74,7 +72,7 @@ impl Engine {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<VersionToken> {
-        check_name(name)?;
+        rules::check_document_name(name)?;
         let _held = self.lock_document(scope, name)?;
         self.check_version(scope, name, expected, now)?;
         let version = format!("{:016x}", RandomIds.next_u64());
@@ -95,7 +93,7 @@ impl Engine {
         expected: &ExpectedDocument,
         now: Timestamp,
     ) -> Result<()> {
-        check_name(name)?;
+        rules::check_document_name(name)?;
         let _held = self.lock_document(scope, name)?;
         self.check_version(scope, name, expected, now)?;
         let path = self.layout.document(scope, name);
@@ -147,14 +145,4 @@ impl Engine {
         };
         self.locks.lock(&self.disk, &["document", owner, name])
     }
-}
-
-fn check_name(name: &str) -> Result<()> {
-    if name.is_empty() || name.len() > MAX_NAME {
-        return Err(Error::invalid(format!(
-            "a document's name is {} bytes long, it must be 1 to {MAX_NAME}",
-            name.len()
-        )));
-    }
-    Ok(())
 }

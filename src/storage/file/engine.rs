@@ -26,7 +26,7 @@ pub(super) struct Engine {
     pub(super) layout: Layout,
     pub(super) locks: Locks,
     pub(super) writer: Writer,
-    pub(super) watchers: Arc<Watchers>,
+    pub(super) watchers: Watchers,
     pub(super) catalogue: Catalogue,
     logs: Mutex<OpenLogs>,
     /// Sessions whose last write failed with an outcome that cannot be known.
@@ -71,13 +71,16 @@ impl Engine {
             layout,
             locks: Locks::new(),
             writer,
-            watchers: Arc::default(),
+            watchers: Watchers::default(),
             catalogue: Catalogue::default(),
             logs: Mutex::default(),
             poisoned: Mutex::default(),
             damaged: Mutex::default(),
         };
-        engine.finish_purges()?;
+        if let Err(error) = engine.finish_purges() {
+            // What was deleted is gone for every caller; `scrub` tries again and says so.
+            tracing::error!(%error, "a deletion cannot be finished");
+        }
         Ok(engine)
     }
 
@@ -106,9 +109,10 @@ impl Engine {
         let known = self.known(key).filter(|log| log.identity == found.identity);
         if let Some(log) = known
             && found.len >= log.tail.end
-            && self.is_same(&log, &path)?
+            && let Some(log) = self.same(log, &path)?
         {
-            if found.len == log.len {
+            // Where something torn was seen another may have cut it off and written as much.
+            if found.len == log.len && log.len == log.tail.end {
                 return Ok(Some(log));
             }
             let tail = log.tail.extended(&*log.file, found.len);
@@ -125,16 +129,17 @@ impl Engine {
         Ok(log)
     }
 
-    /// Where files have no identity, the last line's checksum is compared instead.
-    fn is_same(&self, log: &Log, path: &Path) -> Result<bool> {
+    /// The known log, if it is the one that is there. Where files have no identity, the last
+    /// line's checksum is compared instead; the file may then be a copy, and is the one to use.
+    fn same(&self, log: Log, path: &Path) -> Result<Option<Log>> {
         if log.identity.is_some() {
-            return Ok(true);
+            return Ok(Some(log));
         }
-        let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(false) };
+        let Some(file) = self.disk.open(path, OpenHow::Append)? else { return Ok(None) };
         let end = super::disk::read_range(&*file, log.tail.end.saturating_sub(16), log.tail.end)
             .map_err(self.disk.failed("read", path))?;
         let sum = end.strip_suffix(b"\n").and_then(Checksum::at_end_of);
-        Ok(sum == Some(log.tail.sum))
+        Ok((sum == Some(log.tail.sum)).then_some(Log { file, named: false, ..log }))
     }
 
     /// Opens a log and finds its tail.
@@ -156,6 +161,10 @@ impl Engine {
             let (file, problem) = (self.disk.show(path), problem.to_owned());
             return Err(FileError::Damaged { file, record: Some(1), problem }.into());
         };
+        if found.identity.is_none() {
+            // It may be another file than the one that was damaged.
+            lock(&self.damaged).remove(key);
+        }
         let positions = Arc::default();
         let log = Log {
             file,

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use semver::Version;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::disk::Disk;
 use super::error::FileError;
@@ -12,7 +11,7 @@ use super::names;
 use super::system::FileKind;
 use crate::environment::{IdSource, RandomIds};
 use crate::id::{OwnerId, SessionId};
-use crate::storage::{BlobId, DocumentScope, SessionKey};
+use crate::storage::{BlobId, DocumentScope, SessionKey, rules};
 
 /// The version of the directory's layout.
 pub(super) const FORMAT: &str = "1.0.0";
@@ -136,12 +135,8 @@ impl Layout {
     }
 
     fn hashed(&self, key: &SessionKey) -> String {
-        let mut hasher = Sha256::new();
-        for part in [self.salt.as_str(), key.owner.as_str(), key.id.as_str()] {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        let digits: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let grave = rules::grave(self.salt.as_bytes(), key);
+        let digits: String = grave.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{digits}.json")
     }
 }

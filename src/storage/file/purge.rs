@@ -61,7 +61,7 @@ impl Engine {
         let held = self.lock_session(key)?;
         let receipt = self.purge_locked(key);
         drop(held);
-        self.watchers.notify(key);
+        self.watchers.hints.send(key);
         receipt.map_err(|error| error.with("session", &key.id))
     }
 
@@ -166,20 +166,26 @@ impl Engine {
         }
     }
 
-    /// Goes on with deletions that were interrupted.
+    /// Goes on with deletions that were interrupted: with all that can be, whatever fails first.
     pub(super) fn finish_purges(&self) -> Result<()> {
-        for (path, Note { key, incarnation }) in self.notes()? {
-            let _held = self.lock_session(&key)?;
-            // Looked at again under the lock: another process may have finished it.
-            if self.disk.metadata(&path)?.is_none() || self.layout.purge_of(&key) != path {
-                continue;
-            }
-            let deleted = self.tombstone(&key)?.is_some_and(|deleted| deleted >= incarnation);
-            if deleted && self.life(&key, None)?.is_none_or(|life| life <= incarnation) {
-                self.remove_all(&key, incarnation)?;
-            } else {
-                self.disk.remove(&path)?;
-            }
+        let mut done = Ok(());
+        for (path, note) in self.notes()? {
+            done = done.and(self.finish_noted(&path, &note));
+        }
+        Ok(done?)
+    }
+
+    fn finish_noted(&self, path: &Path, Note { key, incarnation }: &Note) -> Result<(), FileError> {
+        let _held = self.lock_session(key)?;
+        // Looked at again under the lock: another process may have finished it.
+        if self.disk.metadata(path)?.is_none() || self.layout.purge_of(key) != path {
+            return Ok(());
+        }
+        let deleted = self.tombstone(key)?.is_some_and(|deleted| deleted >= *incarnation);
+        if deleted && self.life(key, None)?.is_none_or(|life| life <= *incarnation) {
+            self.remove_all(key, *incarnation)?;
+        } else {
+            self.disk.remove(path)?;
         }
         Ok(())
     }

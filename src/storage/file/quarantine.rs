@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::append::Add;
-use super::disk::{UNFINISHED, parent, read_range, with_suffix};
+use super::disk::{Disk, UNFINISHED, parent, read_range, with_suffix};
 use super::engine::Engine;
 use super::error::FileError;
 use super::scan::count_lines;
@@ -20,18 +20,9 @@ const BLOCK: u64 = 1 << 20;
 const FIRST_LINE: u64 = 64 << 10;
 
 impl Engine {
-    /// What is wrong at an offset of a log, with the number of the line there.
-    pub(super) fn damage_at(
-        &self,
-        key: &SessionKey,
-        log: &Log,
-        offset: u64,
-        problem: &str,
-    ) -> Result<Damage, FileError> {
-        let path = self.layout.log(key);
-        let lines = count_lines(&*log.file, offset).map_err(self.disk.failed("read", &path))?;
-        let (place, problem) = (self.disk.show(&path), problem.to_owned());
-        Ok(Damage { place, record: Some(lines + 1), problem })
+    /// Finds the numbers of a log's lines.
+    pub(super) fn line_numbers<'a>(&'a self, key: &SessionKey, log: &'a Log) -> LineNumbers<'a> {
+        LineNumbers { disk: &self.disk, path: self.layout.log(key), log, offset: 0, lines: 0 }
     }
 
     pub(super) fn report_damage(
@@ -41,7 +32,7 @@ impl Engine {
         offset: u64,
         problem: &str,
     ) -> Result<(), FileError> {
-        let damage = self.damage_at(key, log, offset, problem)?;
+        let damage = self.line_numbers(key, log).damage_at(offset, problem.to_owned())?;
         self.keep_damaged(key, log, &damage);
         Ok(())
     }
@@ -74,9 +65,28 @@ impl Engine {
         }
         self.note_damage(key, log, damage);
         tracing::warn!(place = damage.place, record = damage.record, "a log is damaged");
-        if let Err(error) = self.keep(key, &*log.file, 0, log.len, "damaged") {
+        let kept = self
+            .keep(key, &*log.file, 0, log.len, "damaged")
+            .and_then(|copy| self.drop_if_deleted(key, log, &copy));
+        if let Err(error) = kept {
             tracing::error!(%error, place = damage.place, "no copy of a damaged log could be kept");
         }
+    }
+
+    /// Readers hold no lock. A deletion writes its tombstone before it looks for copies: one that
+    /// it did not see is removed by whoever made it.
+    fn drop_if_deleted(
+        &self,
+        key: &SessionKey,
+        log: &Log,
+        copy: &std::path::Path,
+    ) -> Result<(), FileError> {
+        if self.tombstone(key)?.is_some_and(|deleted| deleted >= log.tail.head.incarnation) {
+            self.disk.remove(copy)?;
+            self.disk.sync_dir(parent(copy))?;
+            self.disk.remove_dir(parent(copy))?;
+        }
+        Ok(())
     }
 
     /// Copies a part of a log into the session's quarantine, durably, under the hash of its
@@ -103,12 +113,17 @@ impl Engine {
         }
         self.disk.ensure_dir(parent(&path))?;
         let unfinished = with_suffix(&path, UNFINISHED);
-        let copy = self.disk.create(&unfinished)?;
-        self.each_block(&log, file, from, to, &mut |block| {
-            self.disk.append(&*copy, &unfinished, block)
-        })?;
-        copy.sync_data().map_err(self.disk.failed("sync", &path))?;
-        self.disk.rename(&unfinished, &path)?;
+        let copied = self.disk.create(&unfinished).and_then(|copy| {
+            self.each_block(&log, file, from, to, &mut |block| {
+                self.disk.append(&*copy, &unfinished, block)
+            })?;
+            copy.sync_data().map_err(self.disk.failed("sync", &path))?;
+            self.disk.rename(&unfinished, &path)
+        });
+        if copied.is_err() {
+            self.disk.discard(&unfinished);
+        }
+        copied?;
         self.disk.sync_dir(parent(&path))?;
         Ok(path)
     }
@@ -132,5 +147,24 @@ impl Engine {
             offset += block.len() as u64;
         }
         Ok(())
+    }
+}
+
+/// Counts a log's lines once, however many of them are asked for in ascending order.
+pub(super) struct LineNumbers<'a> {
+    disk: &'a Disk,
+    path: PathBuf,
+    log: &'a Log,
+    offset: u64,
+    lines: u64,
+}
+
+impl LineNumbers<'_> {
+    /// What is wrong at an offset, with the number of the line there.
+    pub(super) fn damage_at(&mut self, offset: u64, problem: String) -> Result<Damage, FileError> {
+        self.lines += count_lines(&*self.log.file, self.offset, offset)
+            .map_err(self.disk.failed("read", &self.path))?;
+        self.offset = offset;
+        Ok(Damage { place: self.disk.show(&self.path), record: Some(self.lines + 1), problem })
     }
 }

@@ -41,12 +41,12 @@ impl Engine {
 
     fn page(&self, key: &SessionKey, log: &Log, stretch: Stretch) -> Result<LogPage> {
         let mut records = Vec::with_capacity(stretch.items.len());
-        let mut damage = Vec::new();
+        let (mut damage, mut lines) = (Vec::new(), self.line_numbers(key, log));
         for item in stretch.items {
             match item {
                 Item::Good(entry) => records.push(entry.line.record),
                 Item::Bad { offset, problem, .. } => {
-                    damage.push(self.damage_at(key, log, offset, &problem)?);
+                    damage.push(lines.damage_at(offset, problem)?);
                 }
             }
         }
@@ -141,6 +141,10 @@ fn after(log: &Log, revision: Revision) -> Result<Stretch> {
             items.push(item);
             if let Some((at, true)) = ends
                 && at - from >= PAGE
+                // Nobody can read on from below the base.
+                && items.last().and_then(Item::good).is_some_and(|entry| {
+                    entry.line.record.revision >= log.tail.head.base
+                })
             {
                 end = at;
                 break 'page;

@@ -57,7 +57,7 @@ impl Engine {
         let compacted = self.compact_locked(key, through, records, guard);
         drop(held);
         if compacted.is_ok() {
-            self.watchers.notify(key);
+            self.watchers.hints.send(key);
         }
         compacted.map_err(|error| error.with("session", &key.id))
     }
@@ -78,14 +78,26 @@ impl Engine {
         self.check_intact(key, &log)?;
         let mut lines: Vec<Line> =
             records.into_iter().map(|record| Line { record, more: 0, head: None }).collect();
+        let mut damaged = None;
         whole(self, key, &log, |items| {
-            let good = items.into_iter().filter_map(|item| match item {
-                Item::Good(entry) => Some(entry.line),
-                Item::Bad { .. } => None,
-            });
-            lines.extend(good.filter(|line| line.record.revision > through));
+            for item in items {
+                match item {
+                    Item::Good(entry) if entry.line.record.revision > through => {
+                        lines.push(entry.line);
+                    }
+                    Item::Good(_) => {}
+                    Item::Bad { offset, problem, .. } => {
+                        damaged = damaged.take().or(Some((offset, problem)))
+                    }
+                }
+            }
             Ok(())
         })?;
+        if let Some((offset, problem)) = damaged {
+            // Whoever compacts may not have come across it. It must not vanish without a copy.
+            self.report_damage(key, &log, offset, &problem)?;
+            self.check_intact(key, &log)?;
+        }
         let head = LineHead { base: through, through: Revision::ZERO, ..log.tail.head.clone() };
         Ok(self.write_lines(key, lines, head, log.tail.revision)?.tail.head())
     }
@@ -155,7 +167,7 @@ impl Engine {
         let held = self.lock_session(key)?;
         let report = self.repair_locked(key);
         drop(held);
-        self.watchers.notify(key);
+        self.watchers.hints.send(key);
         report.map_err(|error| error.with("session", &key.id))
     }
 

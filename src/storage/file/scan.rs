@@ -176,7 +176,9 @@ fn decide(lines: Vec<Judgement>, beyond: Option<u64>) -> Vec<Item> {
             Judged::Bad(problem) => items.push(Item::Bad { offset, end, problem }),
             Judged::Unsure(line, sum, problem) => {
                 let own = line.record.revision.get();
-                let room = before.revision.is_some_and(|last| own > last + u64::from(before.good));
+                let room = before
+                    .revision
+                    .is_some_and(|last| own > last.saturating_add(u64::from(before.good)));
                 if room && follows.is_some_and(|next| next > own) {
                     if before.good {
                         let problem = "records are missing before this one".to_owned();
@@ -350,9 +352,9 @@ fn join(a: &Bytes, b: &Bytes) -> Bytes {
     }
 }
 
-/// How many lines end before an offset.
-pub(super) fn count_lines(file: &dyn OpenFile, to: u64) -> io::Result<u64> {
-    let (mut lines, mut offset) = (0, 0);
+/// How many lines end between two offsets.
+pub(super) fn count_lines(file: &dyn OpenFile, from: u64, to: u64) -> io::Result<u64> {
+    let (mut lines, mut offset) = (0, from);
     while offset < to {
         let block = read_range(file, offset, to.min(offset + LARGEST_BLOCK))?;
         if block.is_empty() {

@@ -1,5 +1,7 @@
 //! Lists, by looking through an owner's heads.
 
+use jiff::Timestamp;
+
 use super::engine::Order;
 use super::head::StoredHead;
 use super::{KeyValue, KeyValueStorage, keys};
@@ -14,7 +16,11 @@ impl<K: KeyValue> KeyValueStorage<K> {
             .iter()
             .map(|(key, head)| {
                 let key = keys::session_of_head(key)?;
-                let head = StoredHead::decode(&key, head)?.to_head();
+                // A damaged head must not hide the others.
+                let head = StoredHead::decode(&key, head).map_or_else(
+                    |error| listing::unreadable(Timestamp::UNIX_EPOCH, error.message()),
+                    |stored| stored.to_head(),
+                );
                 Ok(SessionHead { key, head })
             })
             .collect()

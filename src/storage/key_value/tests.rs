@@ -13,8 +13,9 @@ use super::*;
 use crate::ErrorKind;
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::storage::{
-    Batch, BatchId, Body, Durability, Expected, Head, HeadFields, Incarnation, Maintenance,
-    ReadRange, Record, Revision, SessionKey, Storage, StorageExt,
+    Batch, BatchId, Body, DocumentScope, Durability, Expected, ExpectedDocument, Head, HeadFields,
+    Incarnation, ListQuery, Maintenance, ReadRange, Record, Revision, SessionKey, Storage,
+    StorageExt,
 };
 
 /// Counts what is read.
@@ -181,6 +182,14 @@ fn a_damaged_head_is_corrupt_never_absent_and_can_be_deleted() {
     assert_eq!(block_on(storage.head(&key())).unwrap_err().kind(), ErrorKind::Corrupt);
     let append = block_on(storage.append(&key(), at(6), batch(6, &["text"])));
     assert_eq!(append.unwrap_err().kind(), ErrorKind::Corrupt);
+    let other = SessionKey::new(OwnerId::local(), SessionId::new("other").unwrap());
+    block_on(storage.append(&other, Expected::New, batch(0, &["session"]))).unwrap();
+    let listed = block_on(storage.list_all(&key().owner, &ListQuery::new())).unwrap();
+    let is_readable = |key: &SessionKey| {
+        let session = listed.iter().find(|session| session.key == *key).unwrap();
+        !session.head.fields.extra.contains_key("unreadable")
+    };
+    assert!(is_readable(&other) && !is_readable(&key()), "it does not hide the others");
     assert_eq!(block_on(storage.purge(&key())).unwrap().incarnation, Incarnation::FIRST);
     assert_eq!(block_on(storage.head(&key())).unwrap(), None);
     let line = keys::line(&key(), Revision::new(1));
@@ -199,4 +208,24 @@ fn a_purge_leaves_nothing_but_the_tombstone_and_the_salt() {
     let left = block_on(engine.scan(all, 10, Order::Ascending)).unwrap();
     let kinds: Vec<u8> = left.iter().map(|(key, _)| key[0]).collect();
     assert_eq!(kinds, [b's', b't']);
+}
+
+#[test]
+fn a_damaged_document_hides_no_other_and_can_be_replaced() {
+    let (engine, storage) = sound();
+    let (scope, any, now) = (DocumentScope::Store, ExpectedDocument::Any, Timestamp::UNIX_EPOCH);
+    let put = |name, expected: &ExpectedDocument| {
+        block_on(storage.put_document(&scope, name, expected.clone(), "x".into(), None, now))
+    };
+    put("a", &any).unwrap();
+    put("b", &any).unwrap();
+    let broken = WriteBatch::default().put(keys::document(&scope, "a"), "no first line");
+    block_on(engine.commit(broken)).unwrap();
+    let read = block_on(storage.get_document(&scope, "a", now));
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(put("a", &ExpectedDocument::Absent).unwrap_err().kind(), ErrorKind::Corrupt);
+    let names = block_on(storage.list_documents(&scope, "", None, now)).unwrap().items;
+    assert_eq!(names, ["a", "b"]);
+    put("a", &any).unwrap();
+    assert!(block_on(storage.get_document(&scope, "a", now)).unwrap().is_some());
 }

@@ -191,6 +191,7 @@ impl Storage for MemoryStorage {
         name: &str,
         now: Timestamp,
     ) -> Result<Option<Document>> {
+        rules::check_document_name(name)?;
         Ok(self.state().document(scope, name, now).cloned())
     }
 
@@ -203,6 +204,7 @@ impl Storage for MemoryStorage {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<VersionToken> {
+        rules::check_document_name(name)?;
         self.state().put_document(scope, name, &expected, content, expires, now)
     }
 
@@ -223,6 +225,7 @@ impl Storage for MemoryStorage {
         expected: ExpectedDocument,
         now: Timestamp,
     ) -> Result<()> {
+        rules::check_document_name(name)?;
         self.state().delete_document(scope, name, &expected, now)
     }
 

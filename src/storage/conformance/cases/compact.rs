@@ -174,3 +174,26 @@ pub(in super::super) async fn of_everything(bench: &Bench) -> Verdict {
     ensure_eq!(page.damage, vec![], "the damage");
     Ok(())
 }
+
+pub(in super::super) async fn a_long_beginning_is_read_whole(bench: &Bench) -> Verdict {
+    const RECORD: usize = 600_000;
+    if bench.capabilities.max_record < RECORD {
+        return Err(Stop::Skipped("it holds no long records"));
+    }
+    let key = key("s")?;
+    let mut head = bench.begin(&key, &["session"]).await?;
+    for _ in 0..12 {
+        let batch = Draft::new(head.revision.get()).sized("text", RECORD).batch();
+        head = bench.storage.append(&key, at(&head), batch).await?.head;
+    }
+    let log = bench.log(&key).await?;
+    let through = Revision::new(11);
+    let kept = log.iter().filter(|record| record.revision <= through).cloned().collect();
+    bench.storage.compact(&key, through, kept, &head).await?;
+    let page = bench.storage.read(&key, ReadRange::After(Revision::new(3))).await?;
+    let last = page.records.last().map_or(Revision::ZERO, |record| record.revision);
+    ensure!(page.restarted, "the page starts anew");
+    ensure!(last >= through, "a page that starts anew ends at {last}, below the base");
+    ensure_eq!(bench.storage.read_after(&key, Revision::new(3)).await?.records, log, "the log");
+    Ok(())
+}

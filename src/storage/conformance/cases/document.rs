@@ -5,7 +5,7 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::error::ErrorKind::{Busy, Conflict};
+use crate::error::ErrorKind::{Busy, Conflict, Invalid};
 use crate::error::Result;
 use crate::id::OwnerId;
 use crate::storage::conformance::bench::{Bench, Stop, Verdict, ensure, ensure_eq, refused, time};
@@ -254,5 +254,9 @@ pub(in super::super) async fn any_name(bench: &Bench) -> Verdict {
     sorted.sort();
     let listed = bench.storage.list_documents(&STORE, "", None, time(0)).await?.items;
     ensure_eq!(listed, sorted, "the names");
+    for name in [String::new(), "n".repeat(201)] {
+        refused(put(&*bench.storage, &name, Any, "x").await, Invalid, "a name out of bounds")?;
+        refused(get(&*bench.storage, &name).await, Invalid, "a name out of bounds")?;
+    }
     Ok(())
 }

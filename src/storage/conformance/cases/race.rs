@@ -1,5 +1,6 @@
 //! Several threads over two handles: one winner, nothing lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -201,14 +202,16 @@ pub(in super::super) async fn every_read_is_a_prefix(bench: &Bench) -> Verdict {
     let key = key("s")?;
     bench.begin(&key, &["session"]).await?;
     let written = key.clone();
+    let is_done = AtomicBool::new(false);
     let outcomes = together(bench, move |number, storage| {
-        for _ in 0..20 {
-            if number == 0 {
-                let head = pollster::block_on(storage.existing_head(&written))?;
-                let batch = Draft::new(head.revision.get()).texts(10).batch();
-                pollster::block_on(storage.append(&written, at(&head), batch))?;
-                continue;
-            }
+        if number == 0 {
+            let outcome = append_tens(storage, &written);
+            is_done.store(true, Ordering::Release);
+            return outcome.map(|()| None);
+        }
+        // As long as there is something to come between, and once after that.
+        loop {
+            let is_last = is_done.load(Ordering::Acquire);
             let range = match number % 2 {
                 0 => ReadRange::After(Revision::ZERO),
                 _ => ReadRange::Newest { turns: 1 },
@@ -219,12 +222,23 @@ pub(in super::super) async fn every_read_is_a_prefix(bench: &Bench) -> Verdict {
             if revisions(&page.records) != whole || whole.len() % 10 != 1 || page.later {
                 return Ok(Some((page.head.revision, page.records.len(), page.damage)));
             }
+            if is_last {
+                return Ok(None);
+            }
         }
-        Ok(None)
     })
     .await?;
     for outcome in outcomes {
         ensure_eq!(outcome?, None, "a read during appends was no prefix (revision, records)");
+    }
+    Ok(())
+}
+
+fn append_tens(storage: &dyn Storage, key: &SessionKey) -> Result<(), Error> {
+    for _ in 0..20 {
+        let head = pollster::block_on(storage.existing_head(key))?;
+        let batch = Draft::new(head.revision.get()).texts(10).batch();
+        pollster::block_on(storage.append(key, at(&head), batch))?;
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use chatkeep::migration::{Migrations, Migrator};
+use chatkeep::model::Workspace;
 use chatkeep::part::Markdown;
 use chatkeep::storage::{ReadRange, Revision, SessionKey};
 use chatkeep::{
     ChatSession, ChatStore, DataRegistry, ErrorKind, JsonChatModelSerializer, MemoryStorage,
-    NewSession, PartRegistry, Result, Storage,
+    NewSession, PartRegistry, Result, Storage, WorkspaceId,
 };
 use semver::Version;
 use serde_json::Value;
@@ -65,5 +66,25 @@ fn an_older_log_stays_while_it_is_read_and_is_rewritten_when_it_is_changed() {
         let error = old.local().open(chat.id()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
         assert_eq!(log_of(&*storage, &chat).await, after);
+    });
+}
+
+#[test]
+fn a_session_that_cannot_be_opened_keeps_no_other_from_being_resumed() {
+    pollster::block_on(async {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let parser = WorkspaceId::new("parser").unwrap();
+        let in_parser =
+            |title: &str| NewSession::titled(title).workspace(Workspace::new(parser.clone()));
+        let new = ChatStore::builder_on(Arc::clone(&storage)).serializer(later());
+        let new = new.build().await.unwrap();
+        let newer = new.local().create(in_parser("Newer")).await.unwrap();
+        let old = ChatStore::builder_on(Arc::clone(&storage)).build().await.unwrap();
+        let older = old.local().create(in_parser("Older")).await.unwrap();
+
+        let resumed = old.local().resume(&parser).await.unwrap();
+        assert_eq!(resumed.chats.iter().map(ChatSession::id).collect::<Vec<_>>(), [older.id()]);
+        let failed: Vec<_> = resumed.failed.iter().map(|(id, e)| (id, e.kind())).collect();
+        assert_eq!(failed, [(newer.id(), ErrorKind::UnsupportedVersion)]);
     });
 }
