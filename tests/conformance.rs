@@ -47,4 +47,4 @@ mod persistent_key_value {
     super::tests!(fixture: super::persistent_fixture);
 }
 
-// The file storage's module belongs here: `mod file { super::tests!(fixture: super::file_fixture); }`.
+// The file storage's module is in `tests/file_storage/conformance.rs`, with what it needs.

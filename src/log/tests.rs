@@ -180,3 +180,26 @@ fn a_built_in_part_that_the_registry_lacks_takes_its_text() {
     let first = fold.model().turn(TurnId::new(1)).unwrap();
     assert_eq!(first.response().text(), "one\ntwo more");
 }
+
+/// A tree of turns whose branches cross whatever is loaded at a time.
+#[test]
+fn turns_that_are_loaded_bit_by_bit_have_the_branches_of_a_whole_log() {
+    let parents =
+        [None, Some(1), Some(2), Some(1), None, Some(3), Some(3), Some(7), Some(2), Some(1)];
+    let turns: Vec<Entry> =
+        (1..).zip(parents).map(|(turn, parent)| request(turn, parent)).collect();
+    let mut whole = vec![entry(0, Event::Log(info())), entry(0, Event::Session(Box::new(state())))];
+    whole.extend(turns.clone());
+    let whole = Fold::newest(whole, false).unwrap();
+    for step in 1..turns.len() {
+        let mut rest = turns.clone();
+        let mut newest = rest.split_off(rest.len() - step);
+        newest.push(checkpoint(10, Some(10)));
+        let mut fold = Fold::newest(newest, false).unwrap();
+        while !rest.is_empty() {
+            let earlier = rest.split_off(rest.len().saturating_sub(step));
+            fold.earlier(earlier).unwrap();
+        }
+        assert_eq!(fold.model(), whole.model(), "{step} at a time");
+    }
+}

@@ -254,13 +254,24 @@ impl ChatModel {
 
     /// Adds turns before those that are loaded.
     pub(crate) fn prepend(&mut self, earlier: Vec<Turn>) {
-        self.first -= earlier.len() as u64;
+        let (count, before) = (earlier.len(), self.first);
+        self.first -= count as u64;
         let mut turns: Vector<Arc<Turn>> = earlier.into_iter().map(Arc::new).collect();
         turns.append(std::mem::take(&mut self.turns));
         self.turns = turns;
-        self.branches = OrdMap::new();
-        for index in 0..self.turns.len() {
+        // Children come in the order of their numbers. Only parents whose next turn was not loaded
+        // can have got children before those that are noted.
+        let (known, _) = self.branches.split(&before.saturating_sub(1));
+        for parent in known.keys() {
+            self.branches.remove(parent);
+        }
+        for index in 0..count {
             self.note_branch(index);
+        }
+        for child in known.values().flatten() {
+            if let Some(index) = self.index(TurnId::new(*child)) {
+                self.note_branch(index);
+            }
         }
     }
 

@@ -115,6 +115,7 @@ async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
     loaded.fold.keep_transient_of(&live.fold);
     (live.fold, live.head, live.start) = (loaded.fold, loaded.head, loaded.start);
     (live.since_checkpoint, live.damage) = (loaded.since_checkpoint, loaded.damage);
+    (live.superseded, live.useful) = (0, loaded.useful);
     live.suspect = false;
     let at = live.head.fields.active;
     for pending in pending {

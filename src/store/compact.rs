@@ -21,6 +21,15 @@ pub(crate) fn is_due(live: &Live) -> bool {
 
 /// Rewrites the log without its superfluous records. Whoever changes it meanwhile wins.
 pub(crate) async fn compact(shared: &Arc<Shared>) -> Result<()> {
+    let compacted = rewrite(shared).await;
+    if compacted.is_err() {
+        // Not again with every append: once as much more has become superfluous.
+        shared.lock().superseded = 0;
+    }
+    compacted
+}
+
+async fn rewrite(shared: &Arc<Shared>) -> Result<()> {
     let (core, key) = (&shared.core, &shared.key);
     let log = match core.storage.read_after(key, Revision::ZERO).await {
         Err(error) if error.is_not_found() => return Err(gone(shared)),

@@ -148,9 +148,7 @@ impl ChatSession {
         let mut next = self.model().active();
         let mut turns: Vec<Vec<ContextMessage>> = Vec::new();
         while let Some(id) = next {
-            while self.model().turn(id).is_none() && self.model().has_earlier() {
-                self.load_earlier(64).await?;
-            }
+            self.load(id).await?;
             self.load_parts(id).await?;
             let model = self.model();
             let turn = model.turn(id).ok_or_else(|| super::session::no_such_turn(id))?;

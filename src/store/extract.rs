@@ -33,10 +33,14 @@ pub(crate) fn of_plan(plan: &Plan<'_>) -> (Vec<TurnText>, Vec<TurnFacts>) {
     (texts, facts)
 }
 
-/// The texts and facts of all loaded turns.
-pub(crate) fn of_model(model: &ChatModel) -> (Vec<TurnText>, Vec<TurnFacts>) {
-    let texts = std::iter::once(of_title(model)).chain(model.all_turns().map(of_turn));
-    (texts.collect(), model.all_turns().map(facts_of).collect())
+/// The texts of the title and all loaded turns.
+pub(crate) fn texts_of(model: &ChatModel) -> Vec<TurnText> {
+    std::iter::once(of_title(model)).chain(model.all_turns().map(of_turn)).collect()
+}
+
+/// The facts of all loaded turns.
+pub(crate) fn facts_of_all(model: &ChatModel) -> Vec<TurnFacts> {
+    model.all_turns().map(facts_of).collect()
 }
 
 fn of_title(model: &ChatModel) -> TurnText {

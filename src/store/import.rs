@@ -8,6 +8,7 @@ use super::core::Core;
 use super::extract;
 use super::load::in_session;
 use super::plan::checkpoint_of;
+use super::write::append;
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, TurnId};
 use crate::log::{Entry, Event, events_of};
@@ -38,7 +39,7 @@ pub(crate) async fn begin(
         if let Event::Session(state) = &entry.event {
             head = head_of(&ChatModel::new(state.meta.clone()));
             if core.storage.full_text().is_some() {
-                texts = extract::of_model(&ChatModel::new(state.meta.clone())).0;
+                texts = extract::texts_of(&ChatModel::new(state.meta.clone()));
             }
         }
         records.push(record(core, entry, Revision::new(records.len() as u64 + 1), id)?);
@@ -52,7 +53,7 @@ pub(crate) async fn begin(
         facts: Vec::new(),
         durability: Durability::Synced,
     };
-    Ok(core.storage.append(key, expected, batch).await?.head)
+    Ok(append(&*core.storage, key, expected, &batch).await?.head)
 }
 
 fn record(
@@ -151,13 +152,12 @@ async fn write_rest(
     entries: Vec<Entry>,
     mut head: Head,
 ) -> Result<()> {
-    let (mut texts, mut facts) = extract::of_model(model);
-    if core.storage.full_text().is_none() {
-        texts.clear();
-    }
-    if core.storage.statistics().is_none() {
-        facts.clear();
-    }
+    // Only what the storage uses: it is as large as the session.
+    let has_text = core.storage.full_text().is_some();
+    let mut texts = if has_text { extract::texts_of(model) } else { Vec::new() };
+    let counts = core.storage.statistics().is_some();
+    let mut facts = if counts { extract::facts_of_all(model) } else { Vec::new() };
+    let fields = head_of(model);
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
         let id = core.batch_id();
@@ -173,14 +173,14 @@ async fn write_rest(
         let batch = Batch {
             id,
             records,
-            head: Some(head_of(model)),
+            head: Some(fields.clone()),
             epoch: None,
             texts: std::mem::take(&mut texts),
             facts: std::mem::take(&mut facts),
             durability: Durability::Synced,
         };
         let expected = Expected::At { incarnation, revision };
-        head = core.storage.append(key, expected, batch).await?.head;
+        head = append(&*core.storage, key, expected, &batch).await?.head;
     }
     Ok(())
 }

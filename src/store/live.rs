@@ -196,6 +196,8 @@ impl Live {
 
     pub(crate) fn subscribe(&mut self) -> Arc<Subscriber> {
         let subscriber = Arc::new(Subscriber::default());
+        // Those that are gone would stay for as long as nothing changes.
+        self.subscribers.retain(|subscriber| subscriber.strong_count() > 0);
         self.subscribers.push(Arc::downgrade(&subscriber));
         subscriber
     }
@@ -288,5 +290,22 @@ impl Drop for Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{ChatStore, MemoryStorage, NewSession};
+
+    #[test]
+    fn subscribers_that_are_gone_are_forgotten_though_nothing_changes() {
+        pollster::block_on(async {
+            let store = ChatStore::builder(MemoryStorage::new()).build().await.unwrap();
+            let chat = store.local().create(NewSession::new()).await.unwrap();
+            for _ in 0..100 {
+                drop(chat.subscribe());
+            }
+            assert!(chat.shared.lock().subscribers.len() <= 1);
+        });
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::{Extra, Object, RawJson};
 use crate::log::{DataLevel, Entry, Event, Fold, LogInfo, SessionState};
-use crate::model::{ResponseState, SessionMeta, Title, Workspace};
+use crate::model::{ChatModel, ResponseState, SessionMeta, Title, Turn, Workspace};
 use crate::part::{BlobRef, ResponsePart};
 use crate::storage::{
     BlobId, Body, Damage, Head, LogPage, ReadRange, Record, Revision, SessionKey, StorageExt as _,
@@ -54,13 +54,24 @@ pub(crate) async fn load_path(
     turns: u64,
 ) -> Result<()> {
     while live.model().has_earlier() {
-        let shown = live.model().turns().len() as u64;
+        let model = live.model();
+        let shown = model.turns().len() as u64;
         if shown >= turns {
             break;
         }
-        earlier(core, key, live, turns - shown).await?;
+        let next = model.turns().next().map_or(model.active(), Turn::parent);
+        let way = next.map_or(0, |next| way_to(model, next));
+        earlier(core, key, live, way.max(turns - shown)).await?;
     }
     Ok(())
+}
+
+/// At most so many turns are read at once.
+pub(crate) const MAX_PAGE: u64 = 4_096;
+
+/// How many turns are to be read back so that an earlier one is loaded, as far as one page goes.
+pub(crate) fn way_to(model: &ChatModel, turn: TurnId) -> u64 {
+    model.first.saturating_sub(turn.get()).min(MAX_PAGE)
 }
 
 pub(super) async fn earlier(

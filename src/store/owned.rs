@@ -177,7 +177,8 @@ impl OwnedStore {
         self.core.run(async move { core.storage.count(&owner, &query).await }).await
     }
 
-    /// The changes of the list of a query as they happen, made by this process or another.
+    /// The changes of the list of a query as they happen, made by this process or another, from
+    /// the moment at which the storage watches, which is soon after the call.
     #[must_use]
     pub fn subscribe(&self, query: ListQuery) -> ListChanges {
         let storage = Arc::clone(&self.core.storage);

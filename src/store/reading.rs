@@ -40,7 +40,10 @@ impl ChatSession {
             if turn.get() > self.model().turn_count() || turn == TurnId::SESSION {
                 return Err(load::in_session(no_such_turn(turn), &self.shared.key));
             }
-            self.read_earlier(64).await?;
+            let model = self.model();
+            // Whoever goes back turn by turn reads ever longer pages.
+            let loaded = (model.all_turns().len() as u64).clamp(64, load::MAX_PAGE);
+            self.read_earlier(load::way_to(&model, turn).max(loaded)).await?;
         }
         Ok(())
     }
@@ -49,7 +52,7 @@ impl ChatSession {
     pub(super) async fn load_all(&self) -> Result<()> {
         self.shared.check_present()?;
         while self.model().has_earlier() {
-            self.read_earlier(4_096).await?;
+            self.read_earlier(load::MAX_PAGE).await?;
         }
         Ok(())
     }

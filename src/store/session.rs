@@ -42,6 +42,9 @@ pub struct ChatSession {
     pub(super) shared: Arc<Shared>,
 }
 
+/// The ids of a new turn that are the host's own.
+type GivenIds = (Option<RequestId>, Option<ResponseId>);
+
 /// Where a new turn goes.
 #[derive(Clone, Copy)]
 enum Place {
@@ -113,8 +116,8 @@ impl ChatSession {
     /// # Errors
     ///
     /// [`Busy`](crate::ErrorKind::Busy) while another response is being written, here or by
-    /// another process; [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if the host's id for
-    /// the request is in use.
+    /// another process; [`AlreadyExists`](crate::ErrorKind::AlreadyExists) if a loaded
+    /// turn has the id that the host gives the request or its response.
     pub async fn ask(&self, request: impl Into<NewRequest>) -> Result<Answer> {
         self.begin(Place::AtEnd, request.into()).await
     }
@@ -150,11 +153,12 @@ impl ChatSession {
     }
 
     async fn begin(&self, place: Place, request: NewRequest) -> Result<Answer> {
-        let (request, response) = self.named(request)?;
+        let (request, response, given) = self.named(request)?;
         let done = self
             .run(move |plan| {
                 plan.make_way()?;
-                let (turn, parent) = placed(plan, place, &request, &response)?;
+                check_new(plan, &given)?;
+                let (turn, parent) = placed(plan, place)?;
                 let epoch = plan.claim(turn);
                 let mut request = request.clone();
                 request.at = plan.now;
@@ -185,12 +189,13 @@ impl ChatSession {
         request: impl Into<NewRequest>,
         parts: impl IntoIterator<Item = P>,
     ) -> Result<TurnId> {
-        let (request, response) = self.named(request.into())?;
+        let (request, response, given) = self.named(request.into())?;
         let parts = parts_of(parts)?;
         let done = self
             .run(move |plan| {
                 plan.make_way()?;
-                let (turn, parent) = placed(plan, Place::AtEnd, &request, &response)?;
+                check_new(plan, &given)?;
+                let (turn, parent) = placed(plan, Place::AtEnd)?;
                 let mut request = request.clone();
                 request.at = plan.now;
                 let mut answered = ChatResponse::new(response.clone());
@@ -214,8 +219,9 @@ impl ChatSession {
         done.turn.ok_or_else(|| Error::unavailable("the turn was not begun"))
     }
 
-    fn named(&self, new: NewRequest) -> Result<(ChatRequest, ResponseId)> {
+    fn named(&self, new: NewRequest) -> Result<(ChatRequest, ResponseId, GivenIds)> {
         let core = &self.shared.core;
+        let given = (new.id.clone(), new.response_id.clone());
         let id = new.id.map_or_else(|| RequestId::new(core.ids.next_id()), Ok)?;
         let response = new.response_id.map_or_else(|| ResponseId::new(core.ids.next_id()), Ok)?;
         let mut request = ChatRequest::new(id, core.clock.now());
@@ -224,7 +230,7 @@ impl ChatSession {
         request.agent = new.agent;
         request.command = new.command;
         request.model = new.model;
-        Ok((request, response))
+        Ok((request, response, given))
     }
 
     /// Shows the branch of a turn: its newest continuation becomes the active one.
@@ -355,7 +361,7 @@ impl ChatSession {
     }
 
     /// Drops from the log what later records have made superfluous. It happens by itself when it
-    /// is worth it; this does it now.
+    /// is worth it; this does it now, unless a response is being written.
     ///
     /// # Errors
     ///
@@ -407,22 +413,29 @@ impl ChatSession {
     }
 }
 
-/// The number and parent of a new turn.
-fn placed(
-    plan: &Plan<'_>,
-    place: Place,
-    request: &ChatRequest,
-    response: &ResponseId,
-) -> Result<(TurnId, Option<TurnId>)> {
+/// Refuses ids that loaded turns have. Only a host's own are looked for: new ones are unique.
+fn check_new(plan: &Plan<'_>, (request, response): &GivenIds) -> Result<()> {
     let model = plan.model();
-    if model.all_turns().any(|turn| turn.request().id == request.id) {
-        return Err(Error::already_exists("a request of this id is there already")
-            .with("request", &request.id));
+    if let Some(id) = request
+        && model.all_turns().any(|turn| turn.request().id == *id)
+    {
+        return Err(
+            Error::already_exists("a request of this id is there already").with("request", id)
+        );
     }
-    if model.all_turns().any(|turn| turn.response().id == *response) {
-        return Err(Error::already_exists("a response of this id is there already")
-            .with("response", response));
+    if let Some(id) = response
+        && model.all_turns().any(|turn| turn.response().id == *id)
+    {
+        return Err(
+            Error::already_exists("a response of this id is there already").with("response", id)
+        );
     }
+    Ok(())
+}
+
+/// The number and parent of a new turn.
+fn placed(plan: &Plan<'_>, place: Place) -> Result<(TurnId, Option<TurnId>)> {
+    let model = plan.model();
     let parent = match place {
         Place::AtEnd => model.active(),
         Place::Beside(turn) => model.turn(turn).ok_or_else(|| no_such_turn(turn))?.parent(),

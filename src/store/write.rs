@@ -18,7 +18,9 @@ use super::upgrade::upgrade;
 use super::writer::{Command, Done, Job, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ResponseState;
-use crate::storage::{Appended, Batch, BatchId, Durability, Expected, Record, Revision};
+use crate::storage::{
+    Appended, Batch, BatchId, Durability, Expected, Record, Revision, SessionKey, Storage,
+};
 
 /// Others may come first this often before a change is given up.
 const MAX_ATTEMPTS: u32 = 1_000;
@@ -143,7 +145,7 @@ async fn attempt(shared: &Arc<Shared>, jobs: &mut [Pursued]) -> Result<Step> {
     }
     let batch = batch_of(&plan, id, revision, shared);
     let expected = Expected::At { incarnation, revision };
-    match append(shared, expected, &batch).await {
+    match append(&*core.storage, &shared.key, expected, &batch).await {
         Ok(appended) => {
             applied(shared, plan, appended, jobs);
             Ok(Step::Done)
@@ -245,14 +247,18 @@ fn batch_of(plan: &Plan<'_>, id: BatchId, mut revision: Revision, shared: &Share
 }
 
 /// An append whose outcome is not known is tried again: it lands once.
-async fn append(shared: &Shared, expected: Expected, batch: &Batch) -> Result<Appended> {
+pub(crate) async fn append(
+    storage: &dyn Storage,
+    key: &SessionKey,
+    expected: Expected,
+    batch: &Batch,
+) -> Result<Appended> {
     const TRIES: u32 = 3;
-    let storage = &shared.core.storage;
-    let mut result = storage.append(&shared.key, expected, batch.clone()).await;
+    let mut result = storage.append(key, expected, batch.clone()).await;
     for _ in 1..TRIES {
         match &result {
             Err(error) if error.kind() == ErrorKind::Indeterminate => {
-                result = match storage.append(&shared.key, expected, batch.clone()).await {
+                result = match storage.append(key, expected, batch.clone()).await {
                     // The engine has become unable to say: what was written may be there.
                     Err(later) if later.kind() == ErrorKind::Unavailable => result,
                     later => later,

@@ -21,7 +21,7 @@ use super::live::Shared;
 use super::load::{gone, in_session};
 use super::plan::Plan;
 use super::write::{retry_later, write};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::storage::{PurgeReceipt, SessionKey};
 
@@ -204,8 +204,13 @@ impl Round {
         }))
         .await;
         for (core, key, reply) in self.deletions {
+            let deleted = AssertUnwindSafe(delete(&core, &key)).catch_unwind().await;
+            let deleted = deleted.unwrap_or_else(|_| {
+                let message = "the storage panicked; it is not known whether it is deleted";
+                Err(in_session(Error::new(ErrorKind::Indeterminate, message), &key))
+            });
             // Whoever asked may have stopped waiting.
-            let _ = reply.send(delete(&core, &key).await);
+            let _ = reply.send(deleted);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chatkeep::part::{Code, Markdown};
 use chatkeep::{
-    ChatSession, ChatStore, ErrorKind, NewRequest, NewSession, RequestId, ResponseState,
+    ChatSession, ChatStore, ErrorKind, ListQuery, NewRequest, NewSession, RequestId, ResponseState,
 };
 
 use crate::common::*;
@@ -185,4 +185,34 @@ fn a_session_opens_where_nothing_can_be_written() {
     storage.mend();
     block(seen.rename("works"));
     assert_eq!(seen.failure(), None);
+}
+
+#[test]
+fn a_session_whose_creation_was_not_confirmed_is_there_once() {
+    let storage = Flaky::new();
+    let store = store(&storage);
+    storage.fail(Fault::LostReply, 1);
+    block(store.local().create(NewSession::titled("created")));
+    let document = block(block(store.local().create(NewSession::titled("taken in"))).to_document());
+    let sessions = block(store.local().list(ListQuery::new())).items;
+    assert_eq!(sessions.len(), 2);
+
+    let taken = sessions.into_iter().find(|s| s.head.fields.title == "taken in").unwrap();
+    block(store.local().delete(taken.key.id));
+    storage.fail(Fault::LostReply, 1);
+    block(store.local().import_document(document.get().as_bytes()));
+    assert_eq!(block(store.local().count(ListQuery::new())), 2);
+}
+
+#[test]
+fn an_adapter_that_panics_in_a_deletion_does_not_end_the_store() {
+    let storage = Flaky::new();
+    let store = store(&storage);
+    let chat = block(store.local().create(NewSession::new()));
+    storage.panic_in_purges(true);
+    let error = pollster::block_on(store.local().delete(chat.id())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate);
+    storage.panic_in_purges(false);
+    block(chat.rename("still here"));
+    block(store.local().delete(chat.id()));
 }

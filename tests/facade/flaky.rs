@@ -41,6 +41,7 @@ pub(crate) struct Flaky {
     inner: MemoryStorage,
     next: Arc<Mutex<VecDeque<Fault>>>,
     reads_fail: Arc<Mutex<bool>>,
+    purges_panic: Arc<Mutex<bool>>,
     limit: usize,
 }
 
@@ -51,6 +52,7 @@ impl Flaky {
             inner: MemoryStorage::new(),
             next: Arc::default(),
             reads_fail: Arc::default(),
+            purges_panic: Arc::default(),
             limit,
         }
     }
@@ -67,6 +69,10 @@ impl Flaky {
 
     pub(crate) fn fail_reads(&self, fail: bool) {
         *self.reads_fail.lock().unwrap() = fail;
+    }
+
+    pub(crate) fn panic_in_purges(&self, panic: bool) {
+        *self.purges_panic.lock().unwrap() = panic;
     }
 
     pub(crate) fn mend(&self) {
@@ -155,6 +161,7 @@ impl Storage for Flaky {
     }
 
     async fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
+        assert!(!*self.purges_panic.lock().unwrap(), "the adapter panics");
         self.inner.purge(key).await
     }
 

@@ -14,5 +14,6 @@ mod failing;
 mod flaky;
 mod flatness;
 mod history;
+mod import;
 mod older_format;
 mod windows;
