@@ -79,9 +79,8 @@ impl Subscriber {
             (_, change) => queue.push_back(change),
         }
         if queue.len() > MAX_QUEUED {
-            let deleted = queue.back() == Some(&Change::Deleted);
-            queue.clear();
-            queue.push_back(if deleted { Change::Deleted } else { Change::Reloaded });
+            queue.retain(|change| matches!(change, Change::Unwatched(_) | Change::Deleted));
+            queue.push_front(Change::Reloaded);
         }
         drop(queue);
         self.waker.wake();
@@ -182,7 +181,12 @@ impl Stream for Changes {
                     self.shared.core.send(Command::CatchUp(shared, None))
                 }),
                 None => {
+                    let ended = matches!(self.hints, Hints::Open(_));
                     self.hints = Hints::Closed;
+                    if ended {
+                        let error = Error::unavailable("the storage tells of no more changes");
+                        self.subscriber.push(Change::Unwatched(error));
+                    }
                     break;
                 }
             };
@@ -210,6 +214,9 @@ impl fmt::Debug for Changes {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ListChange {
+    /// The storage is being watched from now on: take the list, and then what follows. It comes
+    /// first, and once.
+    Reloaded,
     /// A session that fits the query was created or changed.
     Updated(Box<SessionHead>),
     /// A session was deleted or does not fit the query any more.
@@ -264,7 +271,7 @@ impl Stream for ListChanges {
                 return Poll::Ready(Some(change));
             }
             match self.state.hints.poll(context) {
-                Poll::Ready(Some(Ok(None))) => {}
+                Poll::Ready(Some(Ok(None))) => return Poll::Ready(Some(ListChange::Reloaded)),
                 Poll::Ready(Some(Ok(Some(hint)))) => {
                     self.state.looking = Some((self.look_up)(hint));
                 }

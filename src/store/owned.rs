@@ -177,8 +177,9 @@ impl OwnedStore {
         self.core.run(async move { core.storage.count(&owner, &query).await }).await
     }
 
-    /// The changes of the list of a query as they happen, made by this process or another, from
-    /// the moment at which the storage watches, which is soon after the call.
+    /// The changes of the list of a query as they happen, made by this process or another. The
+    /// first one, [`ListChange::Reloaded`], says that the storage watches: a list taken then, and
+    /// what follows, miss nothing.
     #[must_use]
     pub fn subscribe(&self, query: ListQuery) -> ListChanges {
         let storage = Arc::clone(&self.core.storage);

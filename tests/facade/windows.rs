@@ -164,6 +164,8 @@ fn subscriptions_tell_of_the_other_window() {
         let mut changes = a.subscribe();
         let mut list =
             chatkeep::blocking::ListChanges::from(one.local().subscribe(ListQuery::new()));
+        let watched = list.next_within(LONG);
+        assert_eq!(watched, Some(chatkeep::ListChange::Reloaded), "{name}");
         block(b.rename("changed"));
         loop {
             match next(&mut changes, LONG).unwrap_or_else(|| panic!("{name}: nothing came")) {
