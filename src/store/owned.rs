@@ -228,6 +228,9 @@ impl OwnedStore {
     /// Takes in a session that comes as a whole: from a reader in [`interop`](crate::interop), or
     /// out of a document. It keeps its id and becomes this owner's. A deleted id begins a new life.
     ///
+    /// If it fails what was written of it is taken back. If the process dies in the midst of a long
+    /// one the session is there in part: delete it, and import it again.
+    ///
     /// # Errors
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the id is in use,
