@@ -34,15 +34,19 @@ pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
         // What cannot be read costs itself alone: the rest is there, and the damage is shown.
         return reload(shared, &page.records).await;
     };
-    let mut live = shared.lock();
-    let before = live.fold.clone();
-    if let Err(error) = settle(&mut live, &page.records, entries) {
-        live.fold = before;
-        live.tell(&Change::Reloaded);
-        return Err(in_session(error, key));
-    }
-    live.head = page.head;
-    Ok(())
+    let settled = {
+        let mut live = shared.lock();
+        let before = live.fold.clone();
+        let settled = settle(&mut live, &page.records, entries).is_ok();
+        if settled {
+            live.head = page.head;
+        } else {
+            live.fold = before;
+        }
+        settled
+    };
+    // Records that contradict each other are damage like any other: shown, and nothing hidden.
+    if settled { Ok(()) } else { reload(shared, &page.records).await }
 }
 
 /// Applies the entries of others; skips those of the append whose outcome was not known.

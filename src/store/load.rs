@@ -21,12 +21,15 @@ pub(crate) async fn load(core: &Core, key: &SessionKey, turns: u64) -> Result<Li
     let mut damage = page.damage.clone();
     let decoded = if damage.is_empty() { decode_all(core, key, &page, &mut damage)? } else { None };
     let mut live = match decoded {
-        Some(entries) if damage.is_empty() => {
-            let fold = Fold::newest(entries, false).map_err(|e| in_session(e, key))?;
-            let mut live = Live::new(fold, head, start, damage);
-            measure(&mut live, &page.records);
-            live
-        }
+        Some(entries) if damage.is_empty() => match Fold::newest(entries, false) {
+            Ok(fold) => {
+                let mut live = Live::new(fold, head, start, damage);
+                measure(&mut live, &page.records);
+                live
+            }
+            // Records that contradict each other are damage like any other.
+            Err(_) => load_damaged(core, key).await?,
+        },
         _ => load_damaged(core, key).await?,
     };
     load_path(core, key, &mut live, turns).await?;
@@ -125,6 +128,12 @@ pub(super) async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> 
             Err(error) => damage.push(undecodable(record, &error)),
         }
     }
+    if damage.is_empty() {
+        match Fold::newest(entries.clone(), false) {
+            Ok(fold) => return Ok(Live::new(fold, page.head, Revision::ZERO, damage)),
+            Err(error) => damage.push(contradiction(&entries, &page.records, &error)),
+        }
+    }
     let fold = match Fold::newest(entries.clone(), true) {
         Ok(fold) => fold,
         // The session's own first records are lost: its head says what it is.
@@ -135,6 +144,31 @@ pub(super) async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> 
         Err(error) => return Err(in_session(error, key)),
     };
     Ok(Live::new(fold, page.head, Revision::ZERO, damage))
+}
+
+/// The first record that contradicts what comes before it; all of them could be read.
+fn contradiction(entries: &[Entry], records: &[Record], error: &Error) -> Damage {
+    let contradicts = |count: &usize| {
+        let before = &entries[..*count];
+        Fold::newest(before.to_vec(), true).is_ok() && Fold::newest(before.to_vec(), false).is_err()
+    };
+    let (mut sound, mut contradictory) = (0, entries.len());
+    while contradictory - sound > 1 {
+        let middle = sound + (contradictory - sound) / 2;
+        if contradicts(&middle) {
+            contradictory = middle;
+        } else {
+            sound = middle;
+        }
+    }
+    match records.get(contradictory.saturating_sub(1)) {
+        Some(record) => undecodable(record, error),
+        None => Damage {
+            place: "the log".to_owned(),
+            record: None,
+            problem: error.message().to_owned(),
+        },
+    }
 }
 
 fn made_of_head(head: &Head, key: &SessionKey, log: LogInfo) -> [Entry; 2] {

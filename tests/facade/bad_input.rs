@@ -47,6 +47,7 @@ fn refused(content: &[u8]) -> Error {
 
 #[test]
 fn what_is_no_log_is_refused_and_not_touched() {
+    let mut said = Vec::new();
     for (name, content) in [
         ("empty", Vec::new()),
         ("binary", (0..=255_u8).cycle().take(4_096).collect()),
@@ -57,9 +58,18 @@ fn what_is_no_log_is_refused_and_not_touched() {
         ("surrogate", b"{\"a\":\"\\ud800\"}\n".to_vec()),
     ] {
         let error = refused(&content);
-        println!("{name}: {error}");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+        said.push(format!("{name}: {error}"));
     }
+    insta::assert_snapshot!(said.join("\n"), @r###"
+empty: corrupt: the log is empty (file sessions/local/s1.jsonl, record 1, session s1)
+binary: corrupt: no record of the log can be read; of the first line, the line has no checksum (file sessions/local/s1.jsonl, record 1, session s1)
+truncated: corrupt: no record of the log can be read; of the first line, the end is missing (file sessions/local/s1.jsonl, record 1, session s1)
+deep: corrupt: no record of the log can be read; of the first line, the end is further away than that of a record (file sessions/local/s1.jsonl, record 1, session s1)
+long: corrupt: no record of the log can be read; of the first line, the end is further away than that of a record (file sessions/local/s1.jsonl, record 1, session s1)
+duplicate keys: corrupt: no record of the log can be read; of the first line, the line has no checksum (file sessions/local/s1.jsonl, record 1, session s1)
+surrogate: corrupt: no record of the log can be read; of the first line, the line has no checksum (file sessions/local/s1.jsonl, record 1, session s1)
+"###);
 }
 
 #[test]
@@ -195,6 +205,50 @@ fn a_body_that_cannot_be_decoded_costs_itself_alone() {
         assert_eq!(chat.model().all_turns().len(), 40);
         assert_eq!(pollster::block_on(chat.rename("x")).unwrap_err().kind(), ErrorKind::Corrupt);
     }
+}
+
+/// Lines whose checksums fit, and whose bodies are not what they should be.
+#[test]
+fn each_fault_of_a_body_is_named_with_its_record() {
+    let mut said = Vec::new();
+    for (name, kind, body) in [
+        ("deep", "feedback", format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200))),
+        ("surrogate", "feedback", "{\"feedback\":{\"reason\":\"\\ud800\"}}".to_owned()),
+        (
+            "duplicate key",
+            "feedback",
+            "{\"feedback\":{\"vote\":\"up\",\"vote\":\"up\"}}".to_owned(),
+        ),
+        ("wrong type", "feedback", "{\"feedback\":{\"vote\":7}}".to_owned()),
+        ("missing field", "text", "{\"index\":0}".to_owned()),
+        ("no such part", "text", "{\"index\":9,\"text\":\"x\"}".to_owned()),
+        (
+            "out of its place",
+            "request",
+            "{\"request\":{\"id\":\"q\",\"at\":\"2026-01-01T00:00:00Z\"},\"response\":\"a\"}"
+                .to_owned(),
+        ),
+    ] {
+        let dir = made();
+        pollster::block_on(append_raw(dir.path(), kind, &body));
+        let before = fs::read(log(dir.path())).unwrap();
+        let chat = block(block(ChatStore::open(dir.path())).local().open(id("s1")));
+        block(chat.load_earlier(1_000));
+        assert_eq!(chat.model().all_turns().len(), 40, "{name}");
+        let error = pollster::block_on(chat.rename("x")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+        assert_eq!(fs::read(log(dir.path())).unwrap(), before, "{name}");
+        said.push(format!("{name}: {error}"));
+    }
+    insta::assert_snapshot!(said.join("\n"), @r###"
+deep: corrupt: the session is damaged and cannot be changed until it is repaired: JSON is nested more than 144 deep (session s1, place record of kind feedback, record 85)
+surrogate: corrupt: the session is damaged and cannot be changed until it is repaired: a string holds half of a surrogate pair (session s1, place record of kind feedback, record 85)
+duplicate key: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: field `feedback`: duplicate field `vote` at line 1 column 25 (session s1, place record of kind feedback, record 85)
+wrong type: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: field `feedback`: field `vote`: expected value at line 1 column 1 (session s1, place record of kind feedback, record 85)
+missing field: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: missing field `text` (session s1, place record of kind text, record 85)
+no such part: corrupt: the session is damaged and cannot be changed until it is repaired: the response of turn 3 has no part 9 (session s1, place record of kind text, record 85)
+out of its place: corrupt: the session is damaged and cannot be changed until it is repaired: turn 3 begins where turn 41 should (session s1, place record of kind request, record 85)
+"###);
 }
 
 #[test]

@@ -1,20 +1,23 @@
 //! What the parts of the adapter share: the disk, the locks, and the logs that are open.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 
 use super::catalogue::Catalogue;
 use super::disk::{Disk, parent};
 use super::error::FileError;
 use super::layout::{self, Layout};
 use super::locks::{Held, Locks};
-use super::system::{FileIdentity, FileSystem, OpenHow};
+use super::system::{FileIdentity, FileSystem, OpenFile, OpenHow};
 use super::tail::{Log, Tail};
 use super::watch::Watchers;
 use super::writers::Writer;
 use crate::error::Result;
-use crate::storage::line::Checksum;
+use crate::storage::line::{self, Checksum};
 use crate::storage::{Damage, Incarnation, SessionKey};
 
 /// The most logs that are open at once.
@@ -155,10 +158,14 @@ impl Engine {
         let tail = Tail::find(&*file, found.len, life).map_err(self.disk.failed("read", path))?;
         let Some(tail) = tail else {
             let problem = match found.len {
-                0 => "the log is empty",
-                _ => "no record of the log can be read",
+                0 => "the log is empty".to_owned(),
+                len => {
+                    let why = first_line_problem(&*file, len);
+                    let why = why.map_err(self.disk.failed("read", path))?;
+                    format!("no record of the log can be read; of the first line, {why}")
+                }
             };
-            let (file, problem) = (self.disk.show(path), problem.to_owned());
+            let file = self.disk.show(path);
             return Err(FileError::Damaged { file, record: Some(1), problem }.into());
         };
         if found.identity.is_none() {
@@ -260,4 +267,21 @@ impl Engine {
     pub(super) fn tombstone(&self, key: &SessionKey) -> Result<Option<Incarnation>, FileError> {
         super::purge::read_tombstone(&self.disk, &self.layout.tombstone(key))
     }
+}
+
+/// What is wrong with the first line of a file that is no log.
+fn first_line_problem(file: &dyn OpenFile, len: u64) -> io::Result<String> {
+    /// No record of any use is longer; what is, need not be read to be refused.
+    const LOOKED_AT: u64 = 64 << 10;
+    let start = super::disk::read_range(file, 0, len.min(LOOKED_AT))?;
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(match std::str::from_utf8(line) {
+        Err(error) if error.error_len().is_some() => "the bytes are not text".to_owned(),
+        _ if line.len() < start.len() => match line::decode(&Bytes::copy_from_slice(line), None) {
+            Err(error) => error.message().to_owned(),
+            Ok(_) => "the record belongs to no batch that is whole".to_owned(),
+        },
+        _ if len > LOOKED_AT => "the end is further away than that of a record".to_owned(),
+        _ => "the end is missing".to_owned(),
+    })
 }
