@@ -15,5 +15,6 @@ mod flaky;
 mod flatness;
 mod history;
 mod import;
+mod messages;
 mod older_format;
 mod windows;
