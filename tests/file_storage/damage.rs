@@ -118,7 +118,10 @@ fn a_log_without_any_record_is_corrupt_and_never_absent() {
     shown.dedup();
     insta::assert_snapshot!(shown.join("\n"), @r#"
     corrupt: the log is empty (file sessions/local/s1.jsonl, record 1)
-    corrupt: no record of the log can be read (file sessions/local/s1.jsonl, record 1)
+    corrupt: no record of the log can be read; of the first line, the end is missing (file sessions/local/s1.jsonl, record 1)
+    corrupt: no record of the log can be read; of the first line, the line has no checksum (file sessions/local/s1.jsonl, record 1)
+    corrupt: no record of the log can be read; of the first line, the bytes are not text (file sessions/local/s1.jsonl, record 1)
+    corrupt: no record of the log can be read; of the first line, the line has no checksum (file sessions/local/s1.jsonl, record 1)
     "#);
     wait(open(dir.path()).purge(&key)).unwrap();
 }
