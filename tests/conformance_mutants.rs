@@ -148,7 +148,12 @@ fn a_sound_engine_passes_every_case_and_a_report_says_so() {
             "reopen::everything_is_kept",
             "reopen::tombstones_are_kept",
             "search::finds_words",
+            "search::finds_every_script",
+            "search::is_restricted_by_list_filters",
             "search::pages_newest_first",
+            "search::ranks_by_relevance",
+            "search::gives_the_text_back",
+            "search::bad_questions_are_refused",
             "search::forgets_deleted_sessions",
             "search::counts_turns",
         ]

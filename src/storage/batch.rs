@@ -45,6 +45,10 @@ pub struct Batch {
     /// The records, their revisions dense from the expected one on, each with this batch's id. At
     /// least one.
     pub records: Vec<Record>,
+    /// For a session that is moved here after it was compacted: its base. The records up to it are
+    /// ascending, but not dense, and those after it follow it; the session begins with this base.
+    /// Only a session's first batch may have one; zero is none.
+    pub base: Revision,
     /// The head's fields after this batch; none if it does not change them. A session's first
     /// batch has them.
     pub head: Option<HeadFields>,

@@ -1,94 +1,15 @@
-//! What an engine may lack: full text and statistics; and what it does for its own upkeep.
+//! What an engine may lack: statistics; and what it does for its own upkeep.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::batch::{Damage, PassageRole, TurnFacts, TurnText};
+use super::batch::Damage;
 use super::head::SessionKey;
-use super::query::{Cursor, Page};
 use super::record::Revision;
 use crate::error::Result;
-use crate::id::{OwnerId, TurnId};
-
-/// Words to find in an owner's turns, as the façade parsed them.
-///
-/// With a role or a kind only such passages are looked at, for what must and for what must not be
-/// there; a turn without any is not found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TextQuery {
-    /// Every one of these must be in the turn.
-    pub all: Vec<Term>,
-    /// None of these may be in it.
-    pub none: Vec<Term>,
-    /// Only passages of this role.
-    pub role: Option<PassageRole>,
-    /// Only passages of this kind.
-    pub kind: Option<String>,
-    /// Turns made at or after.
-    pub from: Option<Timestamp>,
-    /// Turns made before.
-    pub before: Option<Timestamp>,
-    /// At most so many to a page; 0 is the default of 50.
-    pub limit: usize,
-}
-
-/// What a passage must contain, without regard to case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Term {
-    /// A word.
-    Word(String),
-    /// A word that begins so.
-    Prefix(String),
-    /// Words one after the other.
-    Phrase(Vec<String>),
-}
-
-/// A turn that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextHit {
-    /// In which session.
-    pub key: SessionKey,
-    /// Which turn; [`TurnId::SESSION`] for the title.
-    pub turn: TurnId,
-    /// When the turn was made.
-    pub at: Timestamp,
-}
-
-/// What a search returns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextHits {
-    /// The hits, newest first.
-    pub page: Page<TextHit>,
-    /// The index was not complete: there may be more.
-    pub partial: bool,
-}
-
-/// Reads what can be searched and counted out of a session; given by the façade, which alone can
-/// read records.
-#[async_trait]
-pub trait Extract: fmt::Debug + Send + Sync {
-    /// Everything of one session.
-    async fn extract(&self, key: &SessionKey) -> Result<(Vec<TurnText>, Vec<TurnFacts>)>;
-}
-
-/// Full-text search.
-#[async_trait]
-pub trait FullText: fmt::Debug + Send + Sync {
-    /// Finds turns of one owner, the newest first.
-    async fn search(
-        &self,
-        owner: &OwnerId,
-        query: &TextQuery,
-        after: Option<Cursor>,
-    ) -> Result<TextHits>;
-
-    /// Builds the index anew.
-    async fn rebuild(&self, extract: &dyn Extract) -> Result<()>;
-}
+use crate::id::OwnerId;
 
 /// Which turns to count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Lists for engines that look through all heads: filter, order, page.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use base64::Engine as _;
@@ -99,8 +100,12 @@ impl Place {
 
 /// Tells one question's cursors from another's.
 fn mark(query: &ListQuery) -> u64 {
+    mark_of(&ListQuery { limit: 1, ..query.clone() })
+}
+
+pub(crate) fn mark_of(question: &impl fmt::Debug) -> u64 {
     let mut hasher = DefaultHasher::new();
-    format!("{:?}", ListQuery { limit: 1, ..query.clone() }).hash(&mut hasher);
+    format!("{question:?}").hash(&mut hasher);
     hasher.finish()
 }
 

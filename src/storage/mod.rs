@@ -31,6 +31,7 @@ pub mod memory;
 mod query;
 mod record;
 mod rules;
+pub mod text;
 
 pub use self::batch::{
     Appended, Batch, Damage, Durability, Expected, LogPage, Passage, PassageRole, ReadRange,
@@ -40,8 +41,7 @@ pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, Purg
 pub use self::ext::StorageExt;
 pub(crate) use self::ext::session_not_found;
 pub use self::extras::{
-    Extract, FullText, Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery,
-    Term, TextHit, TextHits, TextQuery, Totals,
+    Maintenance, OnProgress, Progress, Report, Statistics, StatisticsQuery, Totals,
 };
 pub use self::file::FileStorage;
 pub use self::head::{
@@ -52,6 +52,7 @@ pub(crate) use self::listing::fits;
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};
+pub use self::text::{Extract, Extracted, FullText, Term, TextHit, TextHits, TextOrder, TextQuery};
 
 /// What an engine can promise. Groups of the conformance suite are chosen by it, never by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +182,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Corrupt` if what is there has another hash.
     async fn get_blob(&self, key: &SessionKey, id: &BlobId) -> Result<Option<Bytes>>;
+
+    /// Which blobs a session has, in the order of their ids; none if there is no such session.
+    async fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>>;
 
     /// Removes a session with all that belongs to it and leaves a tombstone without content.
     /// Nothing but [`Expected::NewIncarnation`] brings the id back.

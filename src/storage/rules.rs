@@ -31,9 +31,18 @@ pub(crate) fn check_batch(
     if batch.head.is_none() && !matches!(expected, Expected::At { .. }) {
         return Err(Error::invalid("a session's first batch carries its head"));
     }
+    if batch.base > Revision::ZERO && matches!(expected, Expected::At { .. }) {
+        return Err(Error::invalid("only a session's first batch has a base"));
+    }
     let mut last = place_of(expected);
     for record in &batch.records {
-        if record.revision != last.next() {
+        let compacted = record.revision > last && record.revision <= batch.base;
+        if last < batch.base && !compacted && record.revision != batch.base.next() {
+            return Err(Error::invalid("a batch's revisions do not fit its base")
+                .with("record", record.revision)
+                .with("base", batch.base));
+        }
+        if last >= batch.base && record.revision != last.next() {
             return Err(Error::invalid("a batch's revisions are not dense")
                 .with("record", record.revision)
                 .with("expected", last.next()));

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::Extra;
 use crate::log::LogInfo;
 use crate::serializer::{ChatModelSerializer, info};
-use crate::storage::{BatchId, SessionKey, Storage};
+use crate::storage::{BatchId, Extract, SessionKey, Storage};
 
 /// How a store writes.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) options: Options,
+    /// Reads sessions for the storage's index.
+    pub(crate) extract: Arc<dyn Extract>,
     /// The sessions that someone in this process holds.
     live: Mutex<HashMap<SessionKey, Weak<Shared>>>,
     writer: Sender<Command>,
@@ -49,10 +51,11 @@ impl Core {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
         options: Options,
+        extract: Arc<dyn Extract>,
         writer: Sender<Command>,
     ) -> Self {
         let live = Mutex::default();
-        Self { storage, serializer, clock, ids, options, live, writer }
+        Self { storage, serializer, clock, ids, options, extract, live, writer }
     }
 
     /// Runs a future that may block on a thread that may be blocked.

@@ -1,11 +1,52 @@
 //! What storage gets to search and to count by: plain text and facts of turns.
 
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+
+use super::core::Core;
+use super::load;
 use super::plan::Plan;
+use crate::error::{Error, Result};
 use crate::id::TurnId;
 use crate::log::Event;
 use crate::model::{ChatModel, Turn};
 use crate::part::ToolCall;
-use crate::storage::{Passage, PassageRole, TurnFacts, TurnText};
+use crate::storage::{Extract, Extracted, Passage, PassageRole, SessionKey, TurnFacts, TurnText};
+
+/// Reads sessions for a storage's index, as long as the store lives.
+struct StoreExtract(Weak<Core>);
+
+impl fmt::Debug for StoreExtract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreExtract").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Extract for StoreExtract {
+    async fn extract(&self, key: &SessionKey) -> Result<Extracted> {
+        let core = self.0.upgrade();
+        let core = core.ok_or_else(|| Error::unavailable("the store has been closed"))?;
+        extract(&core, key).await
+    }
+}
+
+/// Everything of one session, as far as it can be read.
+pub(crate) async fn extract(core: &Core, key: &SessionKey) -> Result<Extracted> {
+    let mut live = load::load(core, key, load::MAX_PAGE).await?;
+    while live.model().has_earlier() {
+        load::earlier(core, key, &mut live, load::MAX_PAGE).await?;
+    }
+    let model = live.model();
+    Ok(Extracted { texts: texts_of(model), facts: facts_of_all(model), head: live.head.clone() })
+}
+
+/// Who reads a store's sessions for its storage.
+pub(crate) fn of_store(core: &Weak<Core>) -> Arc<dyn Extract> {
+    Arc::new(StoreExtract(Weak::clone(core)))
+}
 
 /// The texts and facts of the turns that a plan changes, for engines that use them.
 pub(crate) fn of_plan(plan: &Plan<'_>) -> (Vec<TurnText>, Vec<TurnFacts>) {

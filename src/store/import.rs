@@ -47,6 +47,7 @@ pub(crate) async fn begin(
     let batch = Batch {
         id,
         records,
+        base: Revision::ZERO,
         head: Some(head),
         epoch: None,
         texts,
@@ -173,6 +174,7 @@ async fn write_rest(
         let batch = Batch {
             id,
             records,
+            base: Revision::ZERO,
             head: Some(fields.clone()),
             epoch: None,
             texts: std::mem::take(&mut texts),

@@ -77,7 +77,7 @@ pub(crate) fn way_to(model: &ChatModel, turn: TurnId) -> u64 {
     model.first.saturating_sub(turn.get()).min(MAX_PAGE)
 }
 
-pub(super) async fn earlier(
+pub(crate) async fn earlier(
     core: &Core,
     key: &SessionKey,
     live: &mut Live,

@@ -272,7 +272,14 @@ impl ChatStoreBuilder {
             )),
         };
         let writer = writer::start()?;
-        let core = Core::new(self.storage, serializer, self.clock, self.ids, self.options, writer);
-        Ok(ChatStore { core: Arc::new(core) })
+        let core = Arc::new_cyclic(|core| {
+            let extract = extract::of_store(core);
+            let (clock, ids) = (self.clock, self.ids);
+            Core::new(self.storage, serializer, clock, ids, self.options, extract, writer)
+        });
+        if let Some(full_text) = core.storage.full_text() {
+            full_text.attach(Arc::downgrade(&core.extract));
+        }
+        Ok(ChatStore { core })
     }
 }

@@ -238,6 +238,7 @@ fn batch_of(plan: &Plan<'_>, id: BatchId, mut revision: Revision, shared: &Share
     Batch {
         id,
         records,
+        base: Revision::ZERO,
         head: changed.then(|| plan.head.clone()),
         epoch: plan.epoch,
         texts,

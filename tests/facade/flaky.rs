@@ -160,6 +160,10 @@ impl Storage for Flaky {
         self.inner.get_blob(key, id).await
     }
 
+    async fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        self.inner.blobs(key).await
+    }
+
     async fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         assert!(!*self.purges_panic.lock().unwrap(), "the adapter panics");
         self.inner.purge(key).await

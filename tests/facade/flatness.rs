@@ -88,6 +88,7 @@ async fn write(storage: &FileStorage, turns: u64) {
             records,
             head: Some(fields),
             epoch: None,
+            base: Revision::ZERO,
             texts: Vec::new(),
             facts: Vec::new(),
             durability: Durability::Buffered,

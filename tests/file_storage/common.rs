@@ -61,6 +61,7 @@ pub(crate) fn batch(number: u64, after: u64, count: u64) -> Batch {
         records: records.collect(),
         head: (after == 0).then(|| HeadFields::new(at())),
         epoch: None,
+        base: Revision::ZERO,
         texts: Vec::new(),
         facts: Vec::new(),
         durability: Durability::Synced,

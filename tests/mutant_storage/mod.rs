@@ -122,6 +122,9 @@ impl Storage for Mutant {
     async fn get_blob(&self, key: &SessionKey, id: &BlobId) -> Result<Option<Bytes>> {
         self.storage.get_blob(&self.key(key), id).await
     }
+    async fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        self.storage.blobs(&self.key(key)).await
+    }
     async fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         self.storage.purge(&self.key(key)).await
     }

@@ -179,6 +179,7 @@ impl Draft {
         let batch = Batch {
             id: next_batch(),
             records: Vec::new(),
+            base: Revision::ZERO,
             head: None,
             epoch: None,
             texts: Vec::new(),

@@ -52,7 +52,7 @@ macro_rules! __chatkeep_conformance_list {
                 leaves_no_bytes, a_lost_answer_is_no_resurrection,
             }
             blob {
-                comes_back, of_any_size, wrong_hash_is_refused, needs_a_session, is_of_its_session,
+                comes_back, are_listed, of_any_size, wrong_hash_is_refused, needs_a_session, is_of_its_session,
                 is_gone_with_its_session, put_twice, survives_compaction,
             }
             document {
@@ -81,7 +81,9 @@ macro_rules! __chatkeep_conformance_list {
                 a_sound_session_verifies, an_index_can_be_rebuilt,
             }
             search {
-                finds_words, pages_newest_first, forgets_deleted_sessions, counts_turns,
+                finds_words, finds_every_script, is_restricted_by_list_filters, pages_newest_first,
+                ranks_by_relevance, gives_the_text_back, bad_questions_are_refused,
+                forgets_deleted_sessions, counts_turns,
             }
             model {
                 seed_1, seed_2, seed_3, seed_4,

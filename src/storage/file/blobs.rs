@@ -39,4 +39,13 @@ impl Engine {
         }
         Ok(content)
     }
+
+    pub(super) fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        if self.current(key)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let names = self.disk.list(&self.layout.blobs(key))?;
+        // What has a name that no blob has is not the store's.
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
 }

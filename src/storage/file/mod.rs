@@ -160,6 +160,10 @@ impl Storage for FileStorage {
         self.engine.get_blob(key, id)
     }
 
+    async fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        self.engine.blobs(key)
+    }
+
     async fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         self.engine.purge(key)
     }

@@ -82,4 +82,14 @@ impl<K: KeyValue> KeyValueStorage<K> {
         }
         Err(Error::corrupt("the blob has another hash").with("session", &key.id).with("blob", id))
     }
+
+    pub(super) async fn blob_ids(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        let prefix = keys::all_blobs(key).start.len();
+        let blobs = self.all(keys::all_blobs(key)).await?;
+        let id = |key: &Bytes| std::str::from_utf8(key.get(prefix..)?).ok()?.parse().ok();
+        blobs
+            .iter()
+            .map(|(key, _)| id(key).ok_or_else(|| Error::corrupt("a blob's key cannot be read")))
+            .collect()
+    }
 }

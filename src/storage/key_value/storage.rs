@@ -62,6 +62,10 @@ impl<K: KeyValue> Storage for KeyValueStorage<K> {
         self.blob(key, id).await
     }
 
+    async fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        self.blob_ids(key).await
+    }
+
     async fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         let receipt = self.remove(key).await;
         self.hint(key, receipt)

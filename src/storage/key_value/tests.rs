@@ -67,6 +67,7 @@ fn batch(after: u64, kinds: &[&'static str]) -> Batch {
         records: (after + 1..).zip(kinds).map(record).collect(),
         head: (after == 0).then(|| HeadFields::new(Timestamp::UNIX_EPOCH)),
         epoch: None,
+        base: Revision::ZERO,
         texts: Vec::new(),
         facts: Vec::new(),
         durability: Durability::Buffered,

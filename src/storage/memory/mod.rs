@@ -162,6 +162,10 @@ impl Storage for MemoryStorage {
         Ok(self.state().blob(key, id))
     }
 
+    async fn blobs(&self, key: &SessionKey) -> Result<Vec<BlobId>> {
+        Ok(self.state().blobs(key))
+    }
+
     async fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         let receipt = self.state().purge(key)?;
         self.shared.hints.send(key);

@@ -123,6 +123,12 @@ impl State {
         self.sessions.get(key)?.blobs.get(id).cloned()
     }
 
+    pub(super) fn blobs(&self, key: &SessionKey) -> Vec<BlobId> {
+        self.sessions
+            .get(key)
+            .map_or_else(Vec::new, |session| session.blobs.keys().cloned().collect())
+    }
+
     pub(super) fn purge(&mut self, key: &SessionKey) -> Result<PurgeReceipt> {
         let session = self.sessions.remove(key).ok_or_else(|| session_not_found(key))?;
         let incarnation = session.head.incarnation;

@@ -21,6 +21,29 @@ pub(in super::super) async fn comes_back(bench: &Bench) -> Verdict {
     Ok(())
 }
 
+pub(in super::super) async fn are_listed(bench: &Bench) -> Verdict {
+    let (one, other) = (key("s")?, key("t")?);
+    bench.begin(&one, &["session"]).await?;
+    bench.begin(&other, &["session"]).await?;
+    let mut ids = Vec::new();
+    for number in 0_u32..9 {
+        let content = Bytes::copy_from_slice(&number.to_be_bytes());
+        let id = BlobId::of(&content);
+        let owner = if number == 4 { &other } else { &one };
+        bench.storage.put_blob(owner, &id, content).await?;
+        if number != 4 {
+            ids.push(id);
+        }
+    }
+    ids.sort();
+    ensure_eq!(bench.storage.blobs(&one).await?, ids, "the session's blobs");
+    ensure_eq!(bench.storage.blobs(&other).await?.len(), 1, "the other session's blobs");
+    ensure_eq!(bench.storage.blobs(&key("nobody")?).await?, [], "the blobs of no session");
+    bench.storage.purge(&one).await?;
+    ensure_eq!(bench.storage.blobs(&one).await?, [], "the blobs of a deleted session");
+    Ok(())
+}
+
 pub(in super::super) async fn of_any_size(bench: &Bench) -> Verdict {
     let key = key("s")?;
     bench.begin(&key, &["session"]).await?;

@@ -1,13 +1,14 @@
 //! Full text and statistics, where an engine has them.
 
-use crate::id::TurnId;
-use crate::model::ResponseState;
+use crate::error::ErrorKind;
+use crate::id::{TurnId, WorkspaceId};
+use crate::model::{ResponseState, SessionStatus};
 use crate::storage::conformance::bench::{
     Bench, Draft, Stop, Verdict, ensure_eq, key, key_of, time, title,
 };
 use crate::storage::{
-    Expected, FullText, Passage, PassageRole, SessionKey, StatisticsQuery, Term, TextQuery,
-    TurnFacts, TurnText,
+    Cursor, Expected, FullText, ListQuery, Page, Passage, PassageRole, SessionKey, StatisticsQuery,
+    Term, TextHit, TextOrder, TextQuery, TurnFacts, TurnText,
 };
 
 fn text_of(bench: &Bench) -> Result<&dyn FullText, Stop> {
@@ -56,7 +57,7 @@ async fn two(bench: &Bench) -> Verdict {
 }
 
 fn word(text: &str) -> Term {
-    Term::Word(text.to_owned())
+    Term::new(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn all(terms: Vec<Term>) -> TextQuery {
@@ -71,19 +72,19 @@ async fn found(bench: &Bench, query: &TextQuery) -> Result<Vec<String>, Stop> {
 pub(in super::super) async fn finds_words(bench: &Bench) -> Verdict {
     text_of(bench)?;
     two(bench).await?;
-    let phrase = |words: &[&str]| Term::Phrase(words.iter().map(|w| (*w).to_owned()).collect());
     let role = |role, term| TextQuery { role: Some(role), ..all(vec![term]) };
     let kind = |kind: &str, term| TextQuery { kind: Some(kind.to_owned()), ..all(vec![term]) };
     let parser = || all(vec![word("parser")]);
     let cases = [
         ("a word", parser(), vec!["b1", "a1", "a0"]),
         ("a word in capitals", all(vec![word("PARSER")]), vec!["b1", "a1", "a0"]),
-        ("a word beyond ASCII", all(vec![word("über")]), vec!["b1"]),
+        ("a word with an accent", all(vec![word("über")]), vec!["b1"]),
+        ("a word without its accent", all(vec![word("uber")]), vec!["b1"]),
         ("half a word", all(vec![word("pars")]), vec![]),
-        ("a prefix", all(vec![Term::Prefix("pars".to_owned())]), vec!["a2", "b1", "a1", "a0"]),
+        ("a prefix", all(vec![Term::prefix("pars")?]), vec!["a2", "b1", "a1", "a0"]),
         ("two words", all(vec![word("parser"), word("lexer")]), vec!["a1"]),
-        ("a phrase", all(vec![phrase(&["parser", "fail"])]), vec!["a1"]),
-        ("a phrase turned round", all(vec![phrase(&["fail", "parser"])]), vec![]),
+        ("a phrase", all(vec![word("parser fail")]), vec!["a1"]),
+        ("a phrase turned round", all(vec![word("fail parser")]), vec![]),
         (
             "a word but not another",
             TextQuery { none: vec![word("lexer")], ..parser() },
@@ -92,12 +93,139 @@ pub(in super::super) async fn finds_words(bench: &Bench) -> Verdict {
         ("a role", role(PassageRole::Title, word("parser")), vec!["a0"]),
         ("a role without it", role(PassageRole::Assistant, word("parser")), vec![]),
         ("a kind", kind("tool", word("parser")), vec!["a1"]),
+        ("a kind without it", kind("markdown", word("parser")), vec![]),
+        ("a kind that is nowhere", kind("table", word("parser")), vec![]),
+        ("a phrase across passages", all(vec![word("fail the lexer")]), vec![]),
         ("from a time", TextQuery { from: Some(time(15)), ..parser() }, vec!["b1"]),
         ("before a time", TextQuery { before: Some(time(15)), ..parser() }, vec!["a1", "a0"]),
         ("what is not there", all(vec![word("absent")]), vec![]),
     ];
     for (what, query, expected) in cases {
         ensure_eq!(found(bench, &query).await?, expected, "the turns by {what}");
+    }
+    Ok(())
+}
+
+pub(in super::super) async fn finds_every_script(bench: &Bench) -> Verdict {
+    text_of(bench)?;
+    let texts = [
+        "fn parse_config(map: HashMap<String, Vec<u8>>)",
+        "你好，世界。再见",
+        "naïve Straße, déjà vu",
+        "日本語のテキスト",
+        "ภาษาไทย",
+        "ΟΔΥΣΣΕΎΣ и Ёлка",
+    ];
+    let turns = (1..)
+        .zip(texts)
+        .map(|(number, text)| turn(number, number as i64, &[(PassageRole::User, "request", text)]));
+    begin(bench, &key("a")?, turns.collect()).await?;
+    let cases = [
+        ("parse_config", "a1"),
+        ("hashmap<string", "a1"),
+        ("config", "a1"),
+        ("世界", "a2"),
+        ("界", "a2"),
+        ("NAIVE", "a3"),
+        ("strasse", "a3"),
+        ("deja\u{301} vu", "a3"),
+        ("テキスト", "a4"),
+        ("本語", "a4"),
+        ("ไทย", "a5"),
+        ("οδυσσευς", "a6"),
+        ("елка", "a6"),
+    ];
+    for (text, expected) in cases {
+        ensure_eq!(found(bench, &all(vec![word(text)])).await?, [expected], "the turns by {text}");
+    }
+    for text in ["界世", "parseconfig", "onfig"] {
+        let none: [&str; 0] = [];
+        ensure_eq!(found(bench, &all(vec![word(text)])).await?, none, "the turns by {text}");
+    }
+    Ok(())
+}
+
+pub(in super::super) async fn is_restricted_by_list_filters(bench: &Bench) -> Verdict {
+    text_of(bench)?;
+    for (number, workspace, pinned) in [(1, "x", false), (2, "y", true), (3, "x", true)] {
+        let mut head = title(&format!("t{number}"));
+        (head.workspace, head.pinned) = (Some(WorkspaceId::new(workspace)?), pinned);
+        let mut batch = Draft::new(0).texts(1).head(head).batch();
+        batch.texts = vec![turn(1, number, &[(PassageRole::User, "request", "parser")])];
+        bench.storage.append(&key(&format!("s{number}"))?, Expected::New, batch).await?;
+    }
+    let of = |sessions| TextQuery { sessions, ..all(vec![word("parser")]) };
+    let workspace = WorkspaceId::new("x")?;
+    let x = || ListQuery::new().workspace(&workspace);
+    let cases = [
+        (ListQuery::new(), vec!["s31", "s21", "s11"]),
+        (x(), vec!["s31", "s11"]),
+        (x().pinned(true), vec!["s31"]),
+        (ListQuery::new().title("t2"), vec!["s21"]),
+        (ListQuery::new().status(SessionStatus::Trashed), vec![]),
+    ];
+    for (query, expected) in cases {
+        ensure_eq!(found(bench, &of(query.clone())).await?, expected, "of {query:?}");
+    }
+    Ok(())
+}
+
+pub(in super::super) async fn ranks_by_relevance(bench: &Bench) -> Verdict {
+    let text = text_of(bench)?;
+    let user = PassageRole::User;
+    let padding = "and so on ".repeat(30);
+    let texts = vec![
+        turn(1, 1, &[(user, "request", "the parser, a parser, one parser")]),
+        turn(2, 2, &[(user, "request", &format!("a parser {padding}"))]),
+        turn(3, 3, &[(user, "request", &format!("parser, parser {padding}"))]),
+        turn(4, 4, &[(user, "request", &padding)]),
+    ];
+    begin(bench, &key("a")?, texts).await?;
+    let ranked = TextQuery { order: TextOrder::Relevance, limit: 2, ..all(vec![word("parser")]) };
+    let owner = key("a")?.owner;
+    let first = text.search(&owner, &ranked, None).await?.page;
+    let turns = |page: &Page<TextHit>| page.items.iter().map(|h| h.turn.get()).collect::<Vec<_>>();
+    ensure_eq!(turns(&first), [1, 3], "the two best");
+    let rest = text.search(&owner, &ranked, first.next).await?.page;
+    ensure_eq!((turns(&rest), rest.next), (vec![2], None), "the rest");
+    Ok(())
+}
+
+pub(in super::super) async fn gives_the_text_back(bench: &Bench) -> Verdict {
+    let text = text_of(bench)?;
+    let given = turn(
+        1,
+        7,
+        &[
+            (PassageRole::User, "request", "Why \u{0} does it\n\nFAIL?"),
+            (PassageRole::Assistant, "acme.chart", ""),
+            (PassageRole::Tool, "tool", "{\"é\": \"世界\"}"),
+        ],
+    );
+    begin(bench, &key("a")?, vec![given.clone()]).await?;
+    let hits = text.search(&key("a")?.owner, &all(vec![word("fail")]), None).await?;
+    ensure_eq!(hits.partial, None, "what is missing from the index");
+    let hit =
+        hits.page.items.into_iter().next().ok_or(Stop::Failed("nothing is found".to_owned()))?;
+    ensure_eq!((hit.at, hit.passages), (given.at, given.passages), "the turn's text");
+    Ok(())
+}
+
+pub(in super::super) async fn bad_questions_are_refused(bench: &Bench) -> Verdict {
+    let text = text_of(bench)?;
+    two(bench).await?;
+    let owner = key("a")?.owner;
+    let many = (0..65).map(|n| word(&format!("w{n}"))).collect();
+    let too_large = TextQuery { limit: 1_001, ..all(vec![word("parser")]) };
+    for query in [all(Vec::new()), all(many), too_large] {
+        let refused = text.search(&owner, &query, None).await.map_err(|error| error.kind());
+        ensure_eq!(refused, Err(ErrorKind::Invalid), "of {query:?}");
+    }
+    let paged = |text| TextQuery { limit: 1, ..all(vec![word(text)]) };
+    let next = text.search(&owner, &paged("parser"), None).await?.page.next;
+    for cursor in [next, Some(Cursor("nonsense".to_owned()))] {
+        let refused = text.search(&owner, &paged("the"), cursor).await.map_err(|e| e.kind());
+        ensure_eq!(refused, Err(ErrorKind::Invalid), "a cursor of another search");
     }
     Ok(())
 }
