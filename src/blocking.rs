@@ -1,7 +1,8 @@
 //! The same façade for synchronous hosts.
 //!
-//! Each call parks the calling thread until the store's own threads have done the work. It may be
-//! made from anywhere, from inside an async worker too: it builds no runtime and needs none.
+//! Each call parks the calling thread until the work is done, by the store's own threads or, where
+//! nothing else is being written, by the calling one. It may be made from anywhere, from inside an
+//! async worker too: it builds no runtime and needs none.
 //!
 //! # Examples
 //!
@@ -21,7 +22,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use pollster::block_on;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,7 +36,7 @@ use crate::storage::{
 };
 use crate::store::{
     self, Budget, Change, ChatStoreBuilder, Context, IntoPart, ListChange, NewRequest, NewSession,
-    Resumed,
+    Resumed, block_on,
 };
 
 /// Writes the calls that only wait for the async one of the same name.

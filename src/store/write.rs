@@ -68,6 +68,7 @@ pub(crate) async fn write(shared: &Arc<Shared>, jobs: Vec<Job>) -> Result<()> {
             (None, Ok(())) => Err(Error::unavailable("the change was not made")),
         };
         // If nobody waits any more, an answer that was begun ends here.
+        drop(job.waits);
         let _ = job.reply.send(result);
     }
     ended.and(lost)
