@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use super::live::Shared;
+use super::search::TextCache;
 use super::writer::{Command, Done, Job, Run};
 use crate::environment::{Clock, IdSource};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     /// Reads sessions for the storage's index.
     pub(crate) extract: Arc<dyn Extract>,
+    /// What was read for searches where the storage has no full text.
+    pub(crate) texts: TextCache,
     /// The sessions that someone in this process holds.
     live: Mutex<HashMap<SessionKey, Weak<Shared>>>,
     writer: Sender<Command>,
@@ -54,8 +57,8 @@ impl Core {
         extract: Arc<dyn Extract>,
         writer: Sender<Command>,
     ) -> Self {
-        let live = Mutex::default();
-        Self { storage, serializer, clock, ids, options, extract, live, writer }
+        let (texts, live) = (TextCache::default(), Mutex::default());
+        Self { storage, serializer, clock, ids, options, extract, texts, live, writer }
     }
 
     /// Runs a future that may block on a thread that may be blocked.
