@@ -77,8 +77,8 @@ pub struct Hit {
     pub at: Timestamp,
     /// Whose text the snippet is.
     pub role: PassageRole,
-    /// The kind of the part that the snippet is from; `request`, `attachment`, `variable` and
-    /// `title` for those.
+    /// The kind of the part that the snippet is from; `title`, `request`, `attachment` and
+    /// `variable` for those, and `error` for why a response failed.
     pub kind: String,
     /// The piece of the turn's text where the words stand.
     pub snippet: Snippet,
