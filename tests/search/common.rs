@@ -27,17 +27,19 @@ pub(crate) fn engines() -> Vec<Engine> {
     let pairs = MemoryKeyValue::new();
     let key_value = || -> Arc<dyn Storage> { Arc::new(KeyValueStorage::new(pairs.clone())) };
     let folder = tempfile::tempdir().unwrap();
-    let files = || -> Arc<dyn Storage> { Arc::new(block(FileStorage::open(folder.path()))) };
     let engine = |name, one, two| Engine { name, one, two, clock: Hands::default(), _folder: None };
+    let open = || -> Arc<dyn Storage> { Arc::new(block(FileStorage::open(folder.path()))) };
+    let mut files = engine("files", open(), open());
+    files._folder = Some(folder);
     vec![
         engine("memory", Arc::new(memory), Arc::new(other)),
         engine("key value", key_value(), key_value()),
-        Engine { _folder: Some(folder), ..engine("files", files(), files()) },
+        files,
     ]
 }
 
 /// Runs a case on every storage, each with a store on either of its handles.
-pub(crate) fn each(case: impl Fn(&Engine, &ChatStore, &ChatStore)) {
+pub(crate) fn each(mut case: impl FnMut(&Engine, &ChatStore, &ChatStore)) {
     for engine in engines() {
         println!("{}", engine.name);
         case(&engine, &engine.store(), &engine.other());

@@ -127,7 +127,7 @@ fn a_host_puts_a_query_together() -> chatkeep::Result<()> {
         .limit(7);
     let text = TextQuery::from(query.clone());
     assert_eq!((text.order, text.limit), (TextOrder::Relevance, 7));
-    insta::assert_snapshot!(query, @"");
+    insta::assert_snapshot!(query, @r#"the "-parser" "a: \"b\"" "std::ve"* -c role:assistant kind:code after:2026-07-15T12:00:00Z before:1970-01-01"#);
     assert_eq!(Query::text("-> &&").unwrap_err().kind(), ErrorKind::Invalid);
     let refused = [Query::text("x")?.phrase("?"), Query::text("x")?.without("")];
     assert!(refused.iter().all(Result::is_err));
@@ -185,7 +185,159 @@ fn every_mistake_is_shown_at_its_place() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         said += &format!("{error}\n\n");
     }
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+invalid: there is nothing to find (byte 0, character 0)
+
+invalid: there is nothing to find (byte 0, character 0)
+
+invalid: a search needs a word that must be there
+  -lexer role:user
+  ^^^^^^^^^^^^^^^^ (byte 0, character 0)
+
+invalid: the quote is not closed
+  sentinel "the end
+           ^^^^^^^^ (byte 9, character 9)
+
+invalid: the quote is not closed
+  sentinel -"
+            ^ (byte 10, character 10)
+
+invalid: a space must follow what is quoted
+  "a"b
+     ^ (byte 3, character 3)
+
+invalid: a space must follow what is quoted
+  tag:"a"b x
+         ^ (byte 7, character 7)
+
+invalid: there is no letter and no digit in it
+  a && b
+    ^^ (byte 2, character 2)
+
+invalid: there is no letter and no digit in it
+  a "?!" b
+    ^^^^ (byte 2, character 2)
+
+invalid: there is no letter and no digit in it
+  a -> b
+    ^^ (byte 2, character 2)
+
+invalid: a star follows the beginning of a word, as in `pars*`
+  a * b
+    ^ (byte 2, character 2)
+
+invalid: a star follows the beginning of a word, as in `pars*`
+  a -* b
+    ^^ (byte 2, character 2)
+
+invalid: a minus stands directly before what must not be there, as in `-lexer`
+  a - b
+    ^ (byte 2, character 2)
+
+invalid: there is no filter `rol`; there are after, agent, before, in, is, kind, role, state, status, tag, workspace. As text it must be quoted
+  sentinel rol:user
+           ^^^^ (byte 9, character 9)
+
+invalid: there is no filter `foo`; there are after, agent, before, in, is, kind, role, state, status, tag, workspace. As text it must be quoted
+  sentinel -foo:"x y"
+           ^^^^^ (byte 9, character 9)
+
+invalid: there is no filter `localhost`; there are after, agent, before, in, is, kind, role, state, status, tag, workspace. As text it must be quoted
+  localhost:8080
+  ^^^^^^^^^^ (byte 0, character 0)
+
+invalid: `role:` needs a value directly after the colon. As text it must be quoted
+  a role:
+    ^^^^^ (byte 2, character 2)
+
+invalid: `tag:` needs a value directly after the colon. As text it must be quoted
+  a tag:""
+    ^^^^ (byte 2, character 2)
+
+invalid: `role:` can be user, assistant, tool, title
+  a role:model
+         ^^^^^ (byte 7, character 7)
+
+invalid: `in:` can be title
+  a in:body
+       ^^^^ (byte 5, character 5)
+
+invalid: `is:` can be pinned, unpinned, global
+  a is:open
+       ^^^^ (byte 5, character 5)
+
+invalid: `status:` can be active, archived, trashed
+  a status:done
+           ^^^^ (byte 9, character 9)
+
+invalid: `state:` can be pending, streaming, needs_input, complete, cancelled, failed, interrupted
+  a state:done
+          ^^^^ (byte 8, character 8)
+
+invalid: `before:` takes a year, a month, a day or a moment, as in 2026, 2026-07, 2026-07-15 or 2026-07-15T12:00:00Z
+  a before:2026-13
+           ^^^^^^^ (byte 9, character 9)
+
+invalid: `after:` takes a year, a month, a day or a moment, as in 2026, 2026-07, 2026-07-15 or 2026-07-15T12:00:00Z
+  a after:yesterday
+          ^^^^^^^^^ (byte 8, character 8)
+
+invalid: `after:` takes a year, a month, a day or a moment, as in 2026, 2026-07, 2026-07-15 or 2026-07-15T12:00:00Z
+  a after:26
+          ^^ (byte 8, character 8)
+
+invalid: `before:` takes a year, a month, a day or a moment, as in 2026, 2026-07, 2026-07-15 or 2026-07-15T12:00:00Z
+  a before:2026-07-15T12:00:00
+           ^^^^^^^^^^^^^^^^^^^ (byte 9, character 9)
+
+invalid: the workspace id "x/y" contains '/'
+  a workspace:x/y
+              ^^^ (byte 12, character 12)
+
+invalid: there is one `role:` or `in:` at most
+  a role:user role:tool
+              ^^^^^^^^^ (byte 12, character 12)
+
+invalid: there is one `role:` or `in:` at most
+  a in:title Role:user
+             ^^^^^^^^^ (byte 11, character 11)
+
+invalid: there is one `before:` at most
+  a before:2026 before:2027
+                ^^^^^^^^^^^ (byte 14, character 14)
+
+invalid: there is one `kind:` at most
+  a kind:code kind:text
+              ^^^^^^^^^ (byte 12, character 12)
+
+invalid: there is one `agent:` at most
+  a agent:b agent:c
+            ^^^^^^^ (byte 10, character 10)
+
+invalid: there is one `is:pinned` or `is:unpinned` at most
+  a is:pinned is:unpinned
+              ^^^^^^^^^^^ (byte 12, character 12)
+
+invalid: words can be excluded, filters cannot
+  a -tag:x
+    ^^^^^ (byte 2, character 2)
+
+invalid: there is no filter `rol`; there are after, agent, before, in, is, kind, role, state, status, tag, workspace. As text it must be quoted
+  世界 rol:x
+  　　 ^^^^ (byte 7, character 3)
+
+invalid: there is no letter and no digit in it
+  a b�[2J � rol:x
+          ^ (byte 8, character 8)
+
+invalid: the quote is not closed
+  …ord word word word word word word word  "never closed and on and on and on and on and on and on and on and on and on and…
+                                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ (byte 101, character 101)
+
+invalid: a search may have 64 words, these are more
+  …w w w w w w w w w w w w w w w w w w w w w
+                                           ^ (byte 128, character 128)
+"#);
 }
 
 /// Texts of the pieces that the language is made of.

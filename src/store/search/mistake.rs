@@ -31,7 +31,7 @@ pub(super) enum Problem {
     UnknownFilter { name: String, known: String },
     #[error("`{0}:` needs a value directly after the colon. As text it must be quoted")]
     NoValue(&'static str),
-    #[error("`{key}:` is one of {known}")]
+    #[error("`{key}:` can be {known}")]
     BadValue { key: &'static str, known: String },
     #[error(
         "`{0}:` takes a year, a month, a day or a moment, as in 2026, 2026-07, 2026-07-15 or 2026-07-15T12:00:00Z"
@@ -62,21 +62,20 @@ impl Mistake {
         let marked = text.get(start..end).unwrap_or_default();
         let after = text.get(end..).unwrap_or_default();
         let characters = before.chars().count();
-        let message = format!("{}{}", self.problem, shown(before, marked, after));
+        let query =
+            if text.trim().is_empty() { String::new() } else { shown(before, marked, after) };
+        let message = format!("{}{query}", self.problem);
         Error::invalid(message).with("byte", start).with("character", characters)
     }
 }
 
 /// The query and, under it, the mark. What is far from the place is left out.
 fn shown(before: &str, marked: &str, after: &str) -> String {
-    if before.is_empty() && marked.is_empty() && after.is_empty() {
-        return String::new();
-    }
     let skipped = before.chars().count().saturating_sub(AROUND);
     let lead: String = before.chars().skip(skipped).map(visible).collect();
     let lead = if skipped > 0 { format!("…{lead}") } else { lead };
     let (mut middle, cut) = cut_at(marked, 2 * AROUND);
-    let (mut tail, cut_tail) = cut_at(after, AROUND);
+    let (mut tail, cut_tail) = cut_at(after.trim_end(), AROUND);
     if cut {
         middle.push('…');
         tail.clear();
