@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use chatkeep::model::{ChatRequest, ChatResponse, SessionMeta};
+use chatkeep::part::Markdown;
 use chatkeep::storage::key_value::MemoryKeyValue;
 use chatkeep::{
-    ChatSession, ChatStore, Clock, FileStorage, Hits, KeyValueStorage, MemoryStorage, NewSession,
-    OwnedStore, Query, Result, SessionId, Storage,
+    ChatModel, ChatSession, ChatStore, Clock, FileStorage, Hits, KeyValueStorage, MemoryStorage,
+    NewSession, OwnedStore, OwnerId, Query, RequestId, ResponseId, ResponsePart, ResponseState,
+    Result, SessionId, Storage, Turn, TurnId,
 };
 use jiff::Timestamp;
 
@@ -69,6 +72,23 @@ pub(crate) fn id(id: &str) -> SessionId {
 
 pub(crate) fn create(me: &OwnedStore, name: &str) -> ChatSession {
     block(me.create(NewSession::titled(name).id(id(name))))
+}
+
+/// A session that comes as a whole: turns with a word each, and so much beside it.
+pub(crate) fn long(turns: u64, padding: usize) -> ChatModel {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let mut model = ChatModel::new(SessionMeta::new(OwnerId::local(), id("s"), at));
+    for number in 1..=turns {
+        let mut request = ChatRequest::new(RequestId::new(format!("q{number}")).unwrap(), at);
+        request.message.push(format!("request{number}").into());
+        let mut response = ChatResponse::new(ResponseId::new(format!("a{number}")).unwrap());
+        response.state = ResponseState::Complete;
+        let text = format!("answer{number} {}", "-".repeat(padding));
+        response.parts.push(ResponsePart::new(Markdown::new(text)).unwrap());
+        let parent = (number > 1).then(|| TurnId::new(number - 1));
+        model.add_turn(Turn::new(TurnId::new(number), parent, request, response)).unwrap();
+    }
+    model
 }
 
 pub(crate) fn search(me: &OwnedStore, query: &str) -> Hits {

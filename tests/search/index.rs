@@ -3,14 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use chatkeep::model::{
-    Attachment, ChatRequest, ChatResponse, Feedback, MessagePart, SessionChange, SessionMeta,
-    Variable, Vote,
-};
+use chatkeep::model::{Attachment, Feedback, MessagePart, SessionChange, Variable, Vote};
 use chatkeep::part::{Code, Horizontal, Markdown, Text, Thinking, ToolCall};
 use chatkeep::{
-    ChatModel, ChatStore, NewRequest, NewSession, OwnerId, Part, PartRegistry, RawJson, RequestId,
-    ResponseId, ResponsePart, ResponseState, Turn, TurnId,
+    ChatStore, NewRequest, NewSession, OwnerId, Part, PartRegistry, RawJson, ResponsePart,
+    ResponseState, TurnId,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -284,28 +281,12 @@ fn what_two_windows_write_is_found() {
     });
 }
 
-fn long(turns: u64) -> ChatModel {
-    let at = jiff::Timestamp::from_second(1_700_000_000).unwrap();
-    let mut model = ChatModel::new(SessionMeta::new(OwnerId::local(), id("s"), at));
-    for number in 1..=turns {
-        let mut request = ChatRequest::new(RequestId::new(format!("q{number}")).unwrap(), at);
-        request.message.push(format!("request{number}").into());
-        let mut response = ChatResponse::new(ResponseId::new(format!("a{number}")).unwrap());
-        response.state = ResponseState::Complete;
-        // Large enough for an import to need several appends.
-        let text = format!("answer{number} {}", "-".repeat(40_000));
-        response.parts.push(ResponsePart::new(Markdown::new(text)).unwrap());
-        let parent = (number > 1).then(|| TurnId::new(number - 1));
-        model.add_turn(Turn::new(TurnId::new(number), parent, request, response)).unwrap();
-    }
-    model
-}
-
 #[test]
 fn an_import_is_found_whole_and_so_are_turns_that_are_not_loaded() {
     each(|engine, one, two| {
         let me = one.local();
-        block(me.import(&long(250)));
+        // More than one append.
+        block(me.import(&long(250, 40_000)));
         let they = two.local();
         let chat = block(they.open(id("s")));
         let vote = Feedback { vote: Some(Vote::Up), ..Feedback::default() };
@@ -332,7 +313,7 @@ fn a_deleted_id_that_lives_again_is_found_as_it_is_now() {
         assert_eq!(found(&me, "gone"), ["s1"]);
         block(me.delete(id("s")));
         assert_eq!(found(&me, "gone"), NONE, "{}", engine.name);
-        block(me.import(&long(1)));
+        block(me.import(&long(1, 0)));
         assert_eq!(found(&me, "gone"), NONE, "{}", engine.name);
         assert_eq!(found(&me, "answer1"), ["s1"], "{}", engine.name);
     });
