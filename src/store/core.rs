@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use super::live::Shared;
+use super::search::TextCache;
 use super::writer::{Command, Done, Run, Writer};
 use crate::environment::{Clock, IdSource};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     /// Reads sessions for the storage's index.
     pub(crate) extract: Arc<dyn Extract>,
+    /// What was read for searches where the storage has no full text.
+    pub(crate) texts: TextCache,
     /// The sessions that someone in this process holds.
     live: Mutex<HashMap<SessionKey, Weak<Shared>>>,
     writer: Writer,
@@ -53,8 +56,8 @@ impl Core {
         extract: Arc<dyn Extract>,
         writer: Writer,
     ) -> Self {
-        let live = Mutex::default();
-        Self { storage, serializer, clock, ids, options, extract, live, writer }
+        let (texts, live) = (TextCache::default(), Mutex::default());
+        Self { storage, serializer, clock, ids, options, extract, texts, live, writer }
     }
 
     /// Runs a future that may block on a thread that may be blocked.

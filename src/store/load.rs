@@ -401,18 +401,19 @@ fn change_of(entry: &Entry) -> Option<Change> {
 
 /// A part with the data of its blob.
 pub(crate) async fn blob(
-    shared: &Shared,
+    core: &Core,
+    key: &SessionKey,
     part: &ResponsePart,
     blob: &BlobRef,
 ) -> Result<ResponsePart> {
     let id: BlobId = blob.sha256.parse().map_err(|e: Error| {
         Error::corrupt("a part names a blob that cannot be one").caused_by(e)
     })?;
-    let content = shared.core.storage.get_blob(&shared.key, &id).await?;
+    let content = core.storage.get_blob(key, &id).await?;
     let content = content.ok_or_else(|| {
         Error::corrupt("the blob of a part is missing").with("blob", &blob.sha256)
     })?;
     let json = std::str::from_utf8(&content)
         .map_err(|e| Error::corrupt("the blob of a part is not UTF-8").caused_by(e))?;
-    part.loaded(RawJson::parse(json)?, shared.core.serializer.parts())
+    part.loaded(RawJson::parse(json)?, core.serializer.parts())
 }

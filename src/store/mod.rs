@@ -34,6 +34,7 @@ mod owned;
 mod plan;
 mod reading;
 mod resume;
+mod search;
 mod session;
 mod session_data;
 mod upgrade;
@@ -45,6 +46,7 @@ pub use self::changes::{Change, Changes, ListChange, ListChanges};
 pub use self::context::{Budget, Context, ContextMessage, Role};
 pub use self::new_session::{NewRequest, NewSession};
 pub use self::owned::{OwnedStore, Resumed};
+pub use self::search::{Hit, Hits, Query, Snippet};
 pub use self::session::ChatSession;
 pub(crate) use self::writer::block_on;
 

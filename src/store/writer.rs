@@ -308,6 +308,7 @@ impl Round {
 
 async fn delete(core: &Arc<Core>, key: &SessionKey) -> Result<PurgeReceipt> {
     let receipt = core.storage.purge(key).await;
+    core.texts.forget(key);
     if receipt.as_ref().map_or_else(Error::is_not_found, |_| true)
         && let Some(shared) = core.live(key)
     {
