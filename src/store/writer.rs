@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use futures_channel::oneshot;
@@ -119,8 +119,8 @@ impl Writer {
 
     /// Has a change of a session made.
     ///
-    /// A caller that may block makes it on its own thread if nobody writes and nothing waits: two
-    /// switches between threads take longer than the write itself.
+    /// A caller that may block makes it on its own thread if no other change waits: two switches
+    /// between threads take longer than the write itself.
     pub(crate) fn change(
         &self,
         shared: Arc<Shared>,
@@ -131,15 +131,12 @@ impl Writer {
         let job = Job { run, reply, waits: Waits(Arc::clone(&self.shift)) };
         let command = Command::Run(shared, job);
         if is_first && MAY_BLOCK.get() {
-            match self.shift.writes.try_lock() {
-                Ok(_writes) => {
-                    let mut round = Round::default();
-                    round.add(command);
-                    pollster::block_on(round.run());
-                    return Ok(());
-                }
-                Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
-            }
+            // Whoever holds it is about to end, or what it does would have to end first anyway.
+            let _writes = self.shift.writes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut round = Round::default();
+            round.add(command);
+            pollster::block_on(round.run());
+            return Ok(());
         }
         self.send(command)
     }
