@@ -30,7 +30,11 @@ mod listing;
 pub mod memory;
 mod query;
 mod record;
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub mod redb;
 mod rules;
+pub mod string_map;
 pub mod text;
 
 pub use self::batch::{
@@ -52,6 +56,10 @@ pub(crate) use self::listing::fits;
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub use self::redb::RedbStorage;
+pub use self::string_map::{StringMap, StringMapStorage};
 pub use self::text::{Extract, Extracted, FullText, Term, TextHit, TextHits, TextOrder, TextQuery};
 
 /// What an engine can promise. Groups of the conformance suite are chosen by it, never by name.
