@@ -17,6 +17,8 @@
 //! # Ok::<(), chatkeep::Error>(())
 //! ```
 
+mod copy;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,13 +33,15 @@ use crate::json::RawJson;
 use crate::model::{ChatModel, ChatResponse, Draft, Feedback, ResponseError, SessionChange, Usage};
 use crate::part::ResponsePart;
 use crate::storage::{
-    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery,
+    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery, Storage,
     TextHits, TextQuery, Totals,
 };
 use crate::store::{
     self, Budget, Change, ChatStoreBuilder, Context, IntoPart, ListChange, NewRequest, NewSession,
     Resumed,
 };
+
+pub use self::copy::{CopyStore, copy_store};
 
 /// Writes the calls that only wait for the async one of the same name.
 macro_rules! waits {
@@ -106,6 +110,11 @@ impl ChatStore {
     #[must_use]
     pub fn local(&self) -> OwnedStore {
         OwnedStore(self.0.local())
+    }
+
+    /// Copies everything to another storage, once it is [run](CopyStore::run).
+    pub fn copy_to<'a>(&'a self, to: &'a dyn Storage) -> CopyStore<'a> {
+        CopyStore(self.0.copy_to(to))
     }
 
     waits! {

@@ -18,6 +18,7 @@ use crate::id::OwnerId;
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod document;
 mod ext;
 mod extras;
@@ -41,6 +42,7 @@ pub use self::batch::{
     Appended, Batch, Damage, Durability, Expected, LogPage, Passage, PassageRole, ReadRange,
     TurnFacts, TurnText,
 };
+pub use self::copy::{CopyFailure, CopyItem, CopyProgress, CopyReport, CopyStore, copy_store};
 pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, PurgeReceipt};
 pub use self::ext::StorageExt;
 pub(crate) use self::ext::session_not_found;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::id::OwnerId;
 use crate::part::{DataRegistry, PartRegistry};
 use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
-use crate::storage::{Cursor, FileStorage, Page, Storage};
+use crate::storage::{CopyStore, Cursor, FileStorage, Page, Storage, copy_store};
 
 mod answer;
 mod begun;
@@ -134,6 +134,39 @@ impl ChatStore {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.core.storage
+    }
+
+    /// Copies everything to another storage, with the text and the facts by which it is searched
+    /// and counted there: [`copy_store`] from the storage below, once streamed text is on the disk.
+    ///
+    /// Chats that are written to meanwhile are copied as they were when they were read. Whoever
+    /// moves for good stops using this store, and copies once more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush) and of [`copy_store`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::{ChatStore, MemoryStorage, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let store = ChatStore::builder(MemoryStorage::new()).build().await?;
+    /// store.local().create(NewSession::titled("Parser")).await?;
+    ///
+    /// let new = MemoryStorage::new();
+    /// let report = store.copy_to(&new).await?;
+    /// assert_eq!(report.to_string(), "1 sessions copied, 0 completed, 0 already there;     ///     0 blobs, 0 documents, 361 bytes; 0 failed");
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
+    pub fn copy_to<'a>(&'a self, to: &'a dyn Storage) -> CopyStore<'a> {
+        copy_store(&*self.core.storage, to)
+            .extract(&*self.core.extract)
+            .clock(&*self.core.clock)
+            .after(Box::pin(self.flush()))
     }
 
     /// The serializer in use.
