@@ -1,9 +1,18 @@
 //! Where logs are kept: the [`Storage`] trait, its small types, and the adapters.
 //!
 //! Storage moves bytes, revisions, heads and search text that it is given. It knows the
-//! [header](Record) of a record, never its body. Three adapters come with the crate:
-//! [`FileStorage`], [`MemoryStorage`] and [`KeyValueStorage`]; all of them pass the suite in
-//! `storage::conformance` (feature `conformance`), which is public for adapters of your own.
+//! [header](Record) of a record, never its body. These adapters come with the crate:
+//!
+//! | adapter | keeps sessions in |
+//! | --- | --- |
+//! | [`FileStorage`] | a folder, one file per session |
+//! | [`MemoryStorage`] | memory |
+//! | [`KeyValueStorage`] | a host's ordered key-value engine |
+//! | [`StringMapStorage`] | what has only get, set, remove and keys: an editor's memento |
+//! | `RedbStorage` (feature `redb`) | one file of an embedded engine |
+//!
+//! All of them pass the suite in `storage::conformance` (feature `conformance`), which is public
+//! for adapters of your own. [`copy_store`] moves everything from any of them to any other.
 
 use std::fmt;
 

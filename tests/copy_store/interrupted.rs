@@ -1,5 +1,6 @@
 //! A copy that ends at any of its writes goes on where it was.
 
+use chatkeep::ErrorKind;
 use chatkeep::storage::{Storage, copy_store};
 use pollster::block_on;
 
@@ -77,4 +78,25 @@ fn grow(from: &dyn Storage, keys: &[chatkeep::storage::SessionKey; 3]) {
     compact(from, &keys[1], 6, &[1, 3]);
     add(from, &keys[2], 12);
     compact(from, &keys[2], 17, &[2, 8, 9, 15]);
+}
+
+/// A target that says it has taken what it has not.
+#[test]
+fn whatever_the_target_did_not_keep_is_named() {
+    let from = memory();
+    fill(&*from.storage);
+    let mut named = std::collections::BTreeSet::new();
+    for writes in 0.. {
+        let to = memory();
+        let limited = Limited::new(&to.storage, writes, End::Garbled);
+        let also = copy_store(&*from.storage, &limited).also_owner(owner("no sessions"));
+        let report = block_on(also.into_future()).unwrap();
+        if !limited.has_ended() {
+            break;
+        }
+        let [failure] = &report.failed[..] else { panic!("{writes}: {:?}", report.failed) };
+        assert_eq!(failure.error.kind(), ErrorKind::Corrupt, "{failure}");
+        named.insert(failure.item.to_string());
+    }
+    assert_eq!(named.len(), 9 + 5, "every session and every document: {named:?}");
 }

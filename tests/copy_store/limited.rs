@@ -21,6 +21,8 @@ pub(crate) enum End {
     LostAnswer,
     /// One write takes no effect, of which nothing is heard; the next ones go well.
     LostRequest,
+    /// One write says that it went well and puts something else.
+    Garbled,
 }
 
 pub(crate) struct Limited {
@@ -60,6 +62,10 @@ impl Limited {
         }
     }
 
+    fn garbles(&self) -> bool {
+        self.end == End::Garbled && self.left.load(Ordering::SeqCst) == 0
+    }
+
     async fn write<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
         self.check()?;
         let last = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
@@ -76,6 +82,8 @@ impl Limited {
                 silence()
             }
             End::LostRequest => silence(),
+            // Its caller has garbled what is written.
+            End::Garbled => write.await,
         }
     }
 }
@@ -92,6 +100,10 @@ impl Storage for Limited {
         self.inner.is_gone(writer).await
     }
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended> {
+        let mut batch = batch;
+        if self.garbles() {
+            batch.records.iter_mut().for_each(|record| record.body = Body::Json("0".into()));
+        }
         self.write(self.inner.append(key, expected, batch)).await
     }
     async fn head(&self, key: &SessionKey) -> Result<Option<Head>> {
@@ -112,6 +124,9 @@ impl Storage for Limited {
     }
     async fn put_blob(&self, key: &SessionKey, id: &BlobId, content: Bytes) -> Result<()> {
         self.before_blobs.iter().for_each(|call| call());
+        if self.garbles() {
+            return self.write(async { Ok(()) }).await;
+        }
         self.write(self.inner.put_blob(key, id, content)).await
     }
     async fn get_blob(&self, key: &SessionKey, id: &BlobId) -> Result<Option<Bytes>> {
@@ -157,6 +172,7 @@ impl Storage for Limited {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<VersionToken> {
+        let content = if self.garbles() { Bytes::from_static(b"0") } else { content };
         self.write(self.inner.put_document(scope, name, expected, content, expires, now)).await
     }
     async fn list_documents(

@@ -1,4 +1,5 @@
 //! Moving everything from one storage to another, interrupted and resumed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail its test")]
 
 mod chats;
 mod common;

@@ -7,7 +7,7 @@ use crate::environment::{IdSource, RandomIds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{
     Batch, BatchId, BlobId, Body, Durability, Expected, Extract, Head, HeadFields, Record,
-    Revision, SessionKey, Storage, StorageExt as _, TurnFacts, TurnText,
+    Revision, SessionKey, Storage, StorageExt as _,
 };
 
 /// A batch ends after so many bytes of bodies, or records.
@@ -285,8 +285,8 @@ fn batch(records: Vec<Record>, head: Option<HeadFields>) -> Batch {
         base: Revision::ZERO,
         head,
         epoch: None,
-        texts: Vec::<TurnText>::new(),
-        facts: Vec::<TurnFacts>::new(),
+        texts: Vec::new(),
+        facts: Vec::new(),
         durability: Durability::Synced,
     }
 }

@@ -105,7 +105,7 @@ impl Redb {
             engine.check_tables()?;
             Ok(engine)
         });
-        Ok(opened.map_err(|error| crate::Error::from(error).with("file", file))?)
+        opened.map_err(|error| crate::Error::from(error).with("file", file))
     }
 
     /// Makes the table where there is none, and refuses what another version made.

@@ -161,7 +161,7 @@ impl<M: StringMap> StringMapEngine<M> {
 trait StringMapExt: StringMap {
     async fn value(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let value = self.get(&encoding::key(key)).await?;
-        value.map(|value| encoding::read_value(value)).transpose()
+        value.map(encoding::read_value).transpose()
     }
 
     /// The keys, once an intent that is there has been carried out.
