@@ -157,7 +157,8 @@ impl ChatStore {
     ///
     /// let new = MemoryStorage::new();
     /// let report = store.copy_to(&new).await?;
-    /// assert_eq!(report.to_string(), "1 sessions copied, 0 completed, 0 already there;     ///     0 blobs, 0 documents, 361 bytes; 0 failed");
+    /// assert!(report.is_complete());
+    /// assert_eq!(report.sessions, 1);
     /// # Ok::<(), chatkeep::Error>(())
     /// # })?;
     /// # Ok::<(), chatkeep::Error>(())

@@ -1,7 +1,7 @@
 //! A copy that ends at any of its writes goes on where it was.
 
 use chatkeep::ErrorKind;
-use chatkeep::storage::{Storage, copy_store};
+use chatkeep::storage::{SessionKey, Storage, copy_store};
 use pollster::block_on;
 
 use crate::common::*;
@@ -73,7 +73,7 @@ fn killed_while_it_catches_up() {
 }
 
 /// One more than it was, one compacted, and one compacted beyond what was copied.
-fn grow(from: &dyn Storage, keys: &[chatkeep::storage::SessionKey; 3]) {
+fn grow(from: &dyn Storage, keys: &[SessionKey; 3]) {
     add(from, &keys[0], 3);
     compact(from, &keys[1], 6, &[1, 3]);
     add(from, &keys[2], 12);

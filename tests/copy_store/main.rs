@@ -4,6 +4,7 @@
 mod chats;
 mod common;
 mod interrupted;
+mod killed;
 mod limited;
 mod pairs;
 mod resumed;

@@ -1,4 +1,4 @@
-//! [`RedbStorage`] (feature `redb`): sessions in one file of [redb](::redb), an embedded engine in
+//! [`RedbStorage`] (feature `redb`): sessions in one file of [redb](https://docs.rs/redb), an embedded engine in
 //! Rust alone.
 //!
 //! The keys and values are those of [`key_value`](super::key_value), in a table whose name ends in
