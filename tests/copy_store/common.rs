@@ -21,8 +21,19 @@ pub(crate) fn memory() -> Place {
     place("memory", MemoryStorage::new())
 }
 
+/// A folder in memory where there is one: what is tested here is not the disk.
+/// `CHATKEEP_ON_DISK=1` uses the disk.
+fn folder() -> tempfile::TempDir {
+    if std::env::var_os("CHATKEEP_ON_DISK").is_none()
+        && let Ok(folder) = tempfile::tempdir_in("/dev/shm")
+    {
+        return folder;
+    }
+    tempfile::tempdir().unwrap()
+}
+
 pub(crate) fn files() -> Place {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let storage = block_on(FileStorage::open(folder.path())).unwrap();
     Place { folder: Some(Arc::new(folder)), ..place("file", storage) }
 }
@@ -37,7 +48,7 @@ fn string_map() -> Place {
 
 #[cfg(feature = "redb")]
 fn redb() -> Place {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let storage = block_on(RedbStorage::open(folder.path().join("chats.redb"))).unwrap();
     Place { folder: Some(Arc::new(folder)), ..place("redb", storage) }
 }
