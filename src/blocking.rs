@@ -18,6 +18,8 @@
 //! # Ok::<(), chatkeep::Error>(())
 //! ```
 
+mod copy;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,12 +33,15 @@ use crate::json::RawJson;
 use crate::model::{ChatModel, ChatResponse, Draft, Feedback, ResponseError, SessionChange, Usage};
 use crate::part::ResponsePart;
 use crate::storage::{
-    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery, Totals,
+    Cursor, Damage, ListQuery, OnProgress, Page, PurgeReceipt, Revision, SessionHead,
+    StatisticsQuery, Storage, Totals,
 };
 use crate::store::{
     self, Budget, Change, ChatStoreBuilder, Context, Hits, IntoPart, ListChange, NewRequest,
     NewSession, Query, Resumed, block_on,
 };
+
+pub use self::copy::{CopyStore, copy_store};
 
 /// Writes the calls that only wait for the async one of the same name.
 macro_rules! waits {
@@ -107,11 +112,18 @@ impl ChatStore {
         OwnedStore(self.0.local())
     }
 
+    /// Copies everything to another storage, once it is [run](CopyStore::run).
+    pub fn copy_to<'a>(&'a self, to: &'a dyn Storage) -> CopyStore<'a> {
+        CopyStore(self.0.copy_to(to))
+    }
+
     waits! {
         /// Everyone who has a chat.
         fn owners(&self, after: Option<Cursor>) -> Result<Page<OwnerId>>;
         /// Waits until all streamed text is on the disk.
         fn flush(&self) -> Result<()>;
+        /// Builds what is derived from the logs anew.
+        fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()>;
     }
 }
 

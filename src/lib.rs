@@ -71,9 +71,12 @@ pub use crate::model::{ChatModel, ResponseState, SessionStatus, Turn};
 pub use crate::part::TypetagPart;
 pub use crate::part::{DataRegistry, Part, PartRegistry, ResponsePart};
 pub use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub use crate::storage::RedbStorage;
 pub use crate::storage::{
     FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, PassageRole,
-    Storage, TextOrder,
+    Storage, StringMap, StringMapStorage, TextOrder,
 };
 pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,

@@ -147,6 +147,7 @@ fn a_sound_engine_passes_every_case_and_a_report_says_so() {
             "writer::lives_until_dropped",
             "reopen::everything_is_kept",
             "reopen::tombstones_are_kept",
+            "reopen::bases_are_kept",
             "search::finds_words",
             "search::finds_every_script",
             "search::is_restricted_by_list_filters",
@@ -206,6 +207,8 @@ fn broken_storages_fail() {
         (ReadsEverything, "read::newest_turns"),
         (IgnoresGuards, "compact::a_stale_guard_is_refused"),
         (TrustsHashes, "blob::wrong_hash_is_refused"),
+        (ForgetsBases, "moved::begins_with_its_base"),
+        (FollowsTheBase, "moved::readers_below_the_base_start_anew"),
     ]
     .into_iter()
     .filter(|(mutation, case)| !fails(case, conformance::of_storage(Mutant::new(*mutation))))

@@ -1,9 +1,18 @@
 //! Where logs are kept: the [`Storage`] trait, its small types, and the adapters.
 //!
 //! Storage moves bytes, revisions, heads and search text that it is given. It knows the
-//! [header](Record) of a record, never its body. Three adapters come with the crate:
-//! [`FileStorage`], [`MemoryStorage`] and [`KeyValueStorage`]; all of them pass the suite in
-//! `storage::conformance` (feature `conformance`), which is public for adapters of your own.
+//! [header](Record) of a record, never its body. These adapters come with the crate:
+//!
+//! | adapter | keeps sessions in |
+//! | --- | --- |
+//! | [`FileStorage`] | a folder, one file per session |
+//! | [`MemoryStorage`] | memory |
+//! | [`KeyValueStorage`] | a host's ordered key-value engine |
+//! | [`StringMapStorage`] | what has only get, set, remove and keys: an editor's memento |
+//! | `RedbStorage` (feature `redb`) | one file of an embedded engine |
+//!
+//! All of them pass the suite in `storage::conformance` (feature `conformance`), which is public
+//! for adapters of your own. [`copy_store`] moves everything from any of them to any other.
 
 use std::fmt;
 
@@ -18,6 +27,7 @@ use crate::id::OwnerId;
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod document;
 mod ext;
 mod extras;
@@ -30,13 +40,18 @@ mod listing;
 pub mod memory;
 mod query;
 mod record;
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub mod redb;
 mod rules;
+pub mod string_map;
 pub mod text;
 
 pub use self::batch::{
     Appended, Batch, Damage, Durability, Expected, LogPage, Passage, PassageRole, ReadRange,
     TurnFacts, TurnText,
 };
+pub use self::copy::{CopyFailure, CopyItem, CopyProgress, CopyReport, CopyStore, copy_store};
 pub use self::document::{BlobId, Document, DocumentScope, ExpectedDocument, PurgeReceipt};
 pub use self::ext::StorageExt;
 pub(crate) use self::ext::session_not_found;
@@ -52,6 +67,10 @@ pub(crate) use self::listing::fits;
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub use self::redb::RedbStorage;
+pub use self::string_map::{StringMap, StringMapStorage};
 pub use self::text::{Extract, Extracted, FullText, Term, TextHit, TextHits, TextOrder, TextQuery};
 
 /// What an engine can promise. Groups of the conformance suite are chosen by it, never by name.

@@ -19,6 +19,9 @@ pub(crate) fn place_of(expected: Expected) -> Revision {
     }
 }
 
+/// The highest base that a session may begin with: half of all revisions come after it.
+const LAST_BASE: Revision = Revision::new(u64::MAX >> 1);
+
 /// Checks a batch by itself, before anything is read.
 pub(crate) fn check_batch(
     expected: Expected,
@@ -33,6 +36,11 @@ pub(crate) fn check_batch(
     }
     if batch.base > Revision::ZERO && matches!(expected, Expected::At { .. }) {
         return Err(Error::invalid("only a session's first batch has a base"));
+    }
+    if batch.base > LAST_BASE {
+        return Err(
+            Error::invalid("a base leaves no room for what follows it").with("base", batch.base)
+        );
     }
     let mut last = place_of(expected);
     for record in &batch.records {

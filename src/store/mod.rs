@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::id::OwnerId;
 use crate::part::{DataRegistry, PartRegistry};
 use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
-use crate::storage::{Cursor, FileStorage, Page, Storage};
+use crate::storage::{CopyStore, Cursor, FileStorage, OnProgress, Page, Storage, copy_store};
 
 mod answer;
 mod begun;
@@ -137,6 +137,61 @@ impl ChatStore {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.core.storage
+    }
+
+    /// Copies everything to another storage, with the text and the facts by which it is searched
+    /// and counted there: [`copy_store`] from the storage below, once streamed text is on the disk.
+    ///
+    /// Chats that are written to meanwhile are copied as they were when they were read. Whoever
+    /// moves for good stops using this store, and copies once more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush) and of [`copy_store`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::{ChatStore, MemoryStorage, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let store = ChatStore::builder(MemoryStorage::new()).build().await?;
+    /// store.local().create(NewSession::titled("Parser")).await?;
+    ///
+    /// let new = MemoryStorage::new();
+    /// let report = store.copy_to(&new).await?;
+    /// assert!(report.is_complete());
+    /// assert_eq!(report.sessions, 1);
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
+    pub fn copy_to<'a>(&'a self, to: &'a dyn Storage) -> CopyStore<'a> {
+        copy_store(&*self.core.storage, to)
+            .extract(&*self.core.extract)
+            .clock(&*self.core.clock)
+            .after(Box::pin(self.flush()))
+    }
+
+    /// Builds what is derived from the logs anew: the index of lists, and that of full text. It is
+    /// never needed for an index to be right; it makes one complete now, and says how far it has
+    /// come. Of lists and text the later is counted last.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Maintenance::rebuild_index`](crate::storage::Maintenance::rebuild_index) and
+    /// [`FullText::rebuild`](crate::storage::FullText::rebuild).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the index is as complete as it was, or more so.
+    pub async fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        let storage = &self.core.storage;
+        storage.maintenance().rebuild_index(on_progress).await?;
+        match storage.full_text() {
+            Some(full_text) => full_text.rebuild(&*self.core.extract, on_progress).await,
+            None => Ok(()),
+        }
     }
 
     /// The serializer in use.

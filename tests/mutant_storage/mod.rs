@@ -22,6 +22,7 @@ pub(crate) enum Mutation {
     ReadsEverything,
     IgnoresGuards,
     TrustsHashes,
+    ForgetsBases,
 }
 
 use Mutation::*;
@@ -76,6 +77,13 @@ impl Storage for Mutant {
         match self.mutation {
             ForgetsTombstones if expected == Expected::New => expected = Expected::NewIncarnation,
             IgnoresEpochs => batch.epoch = None,
+            ForgetsBases if batch.base > Revision::ZERO => {
+                // As a storage that is older than this field would take it.
+                let missing = batch.base;
+                batch.base = Revision::ZERO;
+                batch.records.retain(|record| record.revision > missing);
+                (1..).zip(&mut batch.records).for_each(|(n, r)| r.revision = Revision::new(n));
+            }
             ForgetsRetries => {
                 batch.id = BatchId::new(chatkeep::IdSource::next_u64(&chatkeep::RandomIds));
                 batch.records.iter_mut().for_each(|record| record.batch = batch.id);

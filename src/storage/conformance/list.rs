@@ -46,6 +46,11 @@ macro_rules! __chatkeep_conformance_list {
                 a_retry_after_it_does_not_land_twice, writers_go_on, twice, bad_records_are_refused,
                 of_everything, a_long_beginning_is_read_whole,
             }
+            moved {
+                begins_with_its_base, of_compacted_records_alone, of_later_records_alone,
+                readers_below_the_base_start_anew, writers_go_on, a_retry_lands_once,
+                can_be_compacted_again, begins_the_next_life, bad_bases_are_refused,
+            }
             purge {
                 removes_everything, a_deleted_id_stays_deleted, a_stale_writer_is_refused,
                 an_import_begins_the_next_life, lives_do_not_mix, is_of_one_session_only,
@@ -75,7 +80,7 @@ macro_rules! __chatkeep_conformance_list {
                 handles_have_marks, lives_until_dropped,
             }
             reopen {
-                everything_is_kept, tombstones_are_kept,
+                everything_is_kept, tombstones_are_kept, bases_are_kept,
             }
             upkeep {
                 a_sound_session_verifies, an_index_can_be_rebuilt,

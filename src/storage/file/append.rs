@@ -193,7 +193,7 @@ impl Engine {
             return Err(Error::invalid("a session's first batch has no head"));
         };
         let head =
-            LineHead { incarnation: life, base: Revision::ZERO, through: Revision::ZERO, fields };
+            LineHead { incarnation: life, base: batch.base, through: Revision::ZERO, fields };
         let start = Tail {
             end: 0,
             sum: Checksum::START,
@@ -322,12 +322,15 @@ fn encode(tail: &Tail, batch: &Batch) -> Result<Encoded> {
         {
             tail.head.fields.clone_from(fields);
         }
+        if index == last && record.revision < tail.head.base {
+            tail.head.through = tail.head.base;
+        }
         // A head is never further from the end than the first block of a reader.
         let far = start + bytes.len() as u64 - tail.head_end > HEAD_DISTANCE;
         let head = (index == last && (batch.head.is_some() || far)).then_some(&tail.head);
         let more = (last - index) as u64;
         tail.sum = line::encode(record, more, head, tail.sum, &mut bytes)?;
-        tail.revision = record.revision;
+        tail.revision = record.revision.max(tail.head.through);
         if head.is_some() {
             tail.head_end = start + bytes.len() as u64;
         }

@@ -169,7 +169,7 @@ fn add(
         || {
             StoredHead::begin(LineHead {
                 incarnation,
-                base: Revision::ZERO,
+                base: batch.base,
                 through: Revision::ZERO,
                 fields: fields(batch),
             })
@@ -185,11 +185,15 @@ fn add(
         let line;
         (line, sum) = encode(record, more, head, sum)?;
         lines.push((record.revision, line));
+        if record.revision <= batch.base {
+            stored.base_sum = sum;
+        }
     }
     stored.version += 1;
     stored.batch = batch.id.to_string();
     stored.batch_after = stored.revision;
     stored.revision = batch.records.last().map_or(stored.revision, |record| record.revision);
+    stored.revision = stored.revision.max(stored.base());
     stored.sum = sum;
     stored.bytes += total(&lines);
     let head = keys::head(key);

@@ -43,9 +43,10 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -78,21 +79,68 @@ pub struct KeyValueStorage<K> {
 }
 
 struct Shared<K> {
-    engine: Arc<K>,
+    engine: Arc<Opened<K>>,
     capabilities: Capabilities,
     writer: WriterId,
     hints: Hints,
+}
+
+/// An engine, and who writes to it.
+struct Opened<K> {
+    engine: K,
+    /// The storages that live, if nobody else can have the engine open.
+    writers: Option<Mutex<HashSet<WriterId>>>,
+}
+
+impl<K> Opened<K> {
+    fn writers(&self) -> Option<MutexGuard<'_, HashSet<WriterId>>> {
+        // The set is whole between any two statements.
+        self.writers.as_ref().map(|set| set.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<K> Drop for Shared<K> {
+    fn drop(&mut self) {
+        if let Some(mut writers) = self.engine.writers() {
+            writers.remove(&self.writer);
+        }
+    }
 }
 
 impl<K: KeyValue> KeyValueStorage<K> {
     /// Sessions in this engine, of which nothing is promised but that commits are atomic.
     #[must_use]
     pub fn new(engine: K) -> Self {
-        Self::with(Arc::new(engine), Capabilities::new("key-value"))
+        let opened = Opened { engine, writers: None };
+        Self::with(Arc::new(opened), Capabilities::new("key-value"))
     }
 
-    /// With what the engine can promise beyond that. Full text, watching other processes and
-    /// knowing which writers are gone stay absent, whatever is given here.
+    /// Sessions in an engine that nobody else has open, nor can open, as long as this storage and
+    /// those made from it live. Whoever else is named as a writer there is known to be gone, so
+    /// that an answer it left behind is ended at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::storage::key_value::MemoryKeyValue;
+    /// use chatkeep::storage::{KeyValueStorage, Storage, WriterId};
+    ///
+    /// let storage = KeyValueStorage::exclusive(MemoryKeyValue::new());
+    /// assert!(storage.capabilities().knows_writers);
+    /// let earlier = WriterId("of an earlier process".to_owned());
+    /// assert!(pollster::block_on(storage.is_gone(&earlier))?);
+    /// assert!(!pollster::block_on(storage.is_gone(&storage.writer()))?);
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
+    #[must_use]
+    pub fn exclusive(engine: K) -> Self {
+        let opened = Opened { engine, writers: Some(Mutex::default()) };
+        Self::with(Arc::new(opened), Capabilities::new("key-value"))
+    }
+
+    /// With what the engine can promise beyond that. Full text and watching other processes stay
+    /// absent, and only an [`exclusive`](Self::exclusive) engine knows which writers are gone,
+    /// whatever is given here.
     ///
     /// The result is another writer than the storage that it was made from.
     #[must_use]
@@ -100,19 +148,22 @@ impl<K: KeyValue> KeyValueStorage<K> {
         Self::with(Arc::clone(&self.shared.engine), capabilities)
     }
 
-    fn with(engine: Arc<K>, capabilities: Capabilities) -> Self {
+    fn with(engine: Arc<Opened<K>>, capabilities: Capabilities) -> Self {
         let capabilities = Capabilities {
             atomic: true,
             watches_processes: false,
-            knows_writers: false,
+            knows_writers: engine.writers.is_some(),
             ..capabilities
         };
         let writer = WriterId(RandomIds.next_id());
+        if let Some(mut writers) = engine.writers() {
+            writers.insert(writer.clone());
+        }
         Self { shared: Arc::new(Shared { engine, capabilities, writer, hints: Hints::default() }) }
     }
 
     fn engine(&self) -> &K {
-        &self.shared.engine
+        &self.shared.engine.engine
     }
 
     /// Scans a range, which engines do not see if it holds nothing.

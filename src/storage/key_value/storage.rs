@@ -26,8 +26,9 @@ impl<K: KeyValue> Storage for KeyValueStorage<K> {
         self.shared.writer.clone()
     }
 
-    async fn is_gone(&self, _writer: &WriterId) -> Result<bool> {
-        Ok(false)
+    async fn is_gone(&self, writer: &WriterId) -> Result<bool> {
+        let living = self.shared.engine.writers();
+        Ok(living.is_some_and(|living| !living.contains(writer)))
     }
 
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended> {

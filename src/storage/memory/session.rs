@@ -55,8 +55,11 @@ impl Session {
         if let Some(fields) = batch.head {
             self.head.fields = fields;
         }
+        if self.head.revision == Revision::ZERO {
+            self.head.base = batch.base;
+        }
         if let Some(last) = batch.records.last() {
-            self.head.revision = last.revision;
+            self.head.revision = last.revision.max(self.head.base);
         }
         self.records.extend(batch.records);
         for text in batch.texts {

@@ -8,6 +8,7 @@ pub(super) mod document;
 pub(super) mod isolation;
 pub(super) mod list;
 pub(super) mod model;
+pub(super) mod moved;
 pub(super) mod purge;
 pub(super) mod race;
 pub(super) mod read;

@@ -4,7 +4,9 @@ use crate::error::ErrorKind::Deleted;
 use crate::storage::conformance::bench::{
     Bench, Draft, Stop, Verdict, at_revision, ensure_eq, key, plain, refused, time, title,
 };
-use crate::storage::{BlobId, DocumentScope, Expected, ExpectedDocument, ListQuery, StorageExt};
+use crate::storage::{
+    BlobId, DocumentScope, Expected, ExpectedDocument, ListQuery, Revision, StorageExt,
+};
 
 /// Opens the store again. The bench given here must hold the only handle.
 async fn reopened(bench: Bench) -> Result<Bench, Stop> {
@@ -54,6 +56,30 @@ pub(in super::super) async fn everything_is_kept(bench: &Bench) -> Verdict {
     ensure_eq!(read.as_deref(), Some(&b"blob"[..]), "the blob");
     let document = bench.storage.get_document(&scope, "d", time(0)).await?;
     ensure_eq!(document.map(|document| document.version), Some(version), "the document's version");
+    Ok(())
+}
+
+pub(in super::super) async fn bases_are_kept(bench: &Bench) -> Verdict {
+    for (id, kept, revision) in [("a", &[2, 3, 5, 6][..], 6), ("b", &[2, 3], 4)] {
+        let mut bench = fresh(bench).await?;
+        let key = key(id)?;
+        let mut batch = Draft::new(0).texts(6).head(title("moved")).batch();
+        batch.base = Revision::new(4);
+        batch.records.retain(|record| kept.contains(&record.revision.get()));
+        let mut log = batch.records.clone();
+        let head = bench.storage.append(&key, Expected::New, batch).await?.head;
+        ensure_eq!((head.revision.get(), head.base.get()), (revision, 4), "revision and base");
+        bench = reopened(bench).await?;
+        let read = bench.storage.existing_head(&key).await?;
+        ensure_eq!(plain(&read), plain(&head), "the head");
+        let next = Draft::new(revision).texts(1).batch();
+        log.extend(next.records.clone());
+        let head = bench.storage.append(&key, at_revision(revision), next).await?.head;
+        bench = reopened(bench).await?;
+        let read = bench.storage.existing_head(&key).await?;
+        ensure_eq!(plain(&read), plain(&head), "the head after an append");
+        ensure_eq!(bench.log(&key).await?, log, "the log");
+    }
     Ok(())
 }
 

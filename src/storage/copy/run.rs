@@ -1,0 +1,151 @@
+//! Copying one session after the other, then the documents.
+
+use std::collections::BTreeSet;
+
+use super::report::{CopyFailure, CopyItem, CopyProgress, CopyReport};
+use super::session::{Copied, Session, Stop, of_target};
+use crate::environment::Clock;
+use crate::error::{Error, Result};
+use crate::id::OwnerId;
+use crate::storage::{
+    Document, DocumentScope, ExpectedDocument, Extract, ListOrder, ListQuery, SessionKey, Storage,
+    StorageExt as _,
+};
+
+pub(super) type OnCopyProgress<'a> = Box<dyn Fn(CopyProgress) + Send + Sync + 'a>;
+
+/// What is copied, and how.
+pub(super) struct Copying<'a> {
+    pub(super) from: &'a dyn Storage,
+    pub(super) to: &'a dyn Storage,
+    pub(super) extract: Option<&'a dyn Extract>,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) owners: BTreeSet<OwnerId>,
+    pub(super) on_progress: OnCopyProgress<'a>,
+}
+
+impl Copying<'_> {
+    pub(super) async fn run(self) -> Result<CopyReport> {
+        let mut report = CopyReport::default();
+        let owners = self.all_owners().await?;
+        let sessions = self.all_sessions(&owners).await?;
+        let total = sessions.len() as u64;
+        (self.on_progress)(CopyProgress { done: 0, total, bytes: 0 });
+        for (done, key) in (1..).zip(&sessions) {
+            self.copy_session(key, &mut report).await?;
+            (self.on_progress)(CopyProgress { done, total, bytes: report.bytes });
+        }
+        let owners = owners.union(&self.owners).cloned().map(DocumentScope::Owner);
+        for scope in std::iter::once(DocumentScope::Store).chain(owners) {
+            self.copy_documents(&scope, &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    async fn all_owners(&self) -> Result<BTreeSet<OwnerId>> {
+        let (mut all, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = self.from.owners(after).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn all_sessions(&self, owners: &BTreeSet<OwnerId>) -> Result<Vec<SessionKey>> {
+        // In an order that does not change while sessions are written to.
+        let query = ListQuery::new().order(ListOrder::Created).limit(1_000);
+        let mut all = Vec::new();
+        for owner in owners {
+            let listed = self.from.list_all(owner, &query).await?;
+            all.extend(listed.into_iter().map(|session| session.key));
+        }
+        Ok(all)
+    }
+
+    async fn copy_session(&self, key: &SessionKey, report: &mut CopyReport) -> Result<()> {
+        let (from, to, extract) = (self.from, self.to, self.extract);
+        let mut session = Session { from, to, extract, key, done: Copied::default() };
+        let outcome = session.copy().await;
+        let done = session.done;
+        report.blobs += done.blobs;
+        report.bytes += done.bytes;
+        let failure = |error| CopyFailure { item: CopyItem::Session(key.clone()), error };
+        match outcome {
+            Ok(()) if done.begun => report.sessions += 1,
+            Ok(()) if done.changed => report.completed += 1,
+            Ok(()) => report.already_there += 1,
+            Err(Stop::Gone) => {
+                report.left_out += 1;
+                return Ok(());
+            }
+            Err(Stop::Failed(error)) => report.failed.push(failure(error)),
+            Err(Stop::Broken(error)) => return Err(error.with("session", &key.id)),
+        }
+        report.failed.extend(done.damaged.into_iter().map(failure));
+        report.without_text.extend(done.without_text.map(failure));
+        Ok(())
+    }
+
+    async fn copy_documents(&self, scope: &DocumentScope, report: &mut CopyReport) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.from.list_documents(scope, "", after, self.clock.now()).await?;
+            for name in page.items {
+                match self.copy_document(scope, &name).await {
+                    Ok(Some(bytes)) => {
+                        report.documents += 1;
+                        report.bytes += bytes;
+                    }
+                    Ok(None) => {}
+                    Err(Stop::Failed(error)) => {
+                        let item = CopyItem::Document { scope: scope.clone(), name };
+                        report.failed.push(CopyFailure { item, error });
+                    }
+                    Err(Stop::Broken(error)) => return Err(error.with("document", name)),
+                    Err(Stop::Gone) => {}
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The bytes that were written; none if the document is there already.
+    async fn copy_document(
+        &self,
+        scope: &DocumentScope,
+        name: &str,
+    ) -> std::result::Result<Option<u64>, Stop> {
+        let now = self.clock.now();
+        let original = self.from.get_document(scope, name, now).await.map_err(Stop::Failed)?;
+        let original = original.ok_or(Stop::Gone)?;
+        let same = |other: &Document| {
+            (&other.content, other.expires) == (&original.content, original.expires)
+        };
+        let read = || self.to.get_document(scope, name, now);
+        if let Some(there) = read().await.map_err(of_target)? {
+            if same(&there) {
+                return Ok(None);
+            }
+            let message = "the target has the document with other content";
+            return Err(Stop::Failed(Error::conflict(message).with("document", name)));
+        }
+        let (content, expires) = (original.content.clone(), original.expires);
+        let absent = ExpectedDocument::Absent;
+        let put = self.to.put_document(scope, name, absent, content, expires, now).await;
+        put.map_err(of_target)?;
+        let bytes = original.content.len() as u64;
+        match read().await.map_err(of_target)? {
+            Some(there) if same(&there) => Ok(Some(bytes)),
+            _ => {
+                let message = "what is in the target is not what was written";
+                Err(Stop::Failed(Error::corrupt(message).with("document", name)))
+            }
+        }
+    }
+}
