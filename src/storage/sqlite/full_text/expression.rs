@@ -6,26 +6,27 @@ use super::words::Words;
 use super::{kind_token, owner_token, session_token};
 use crate::storage::{PassageRole, Term, TextQuery};
 
-/// What must match. With a kind it finds more than is asked for: what is found is looked at.
+/// What must match; without an owner, where all is one owner's. With a kind it finds more than is asked for: what is found is looked at.
 pub(super) fn expression(
-    owner: i64,
+    owner: Option<i64>,
     query: &TextQuery,
     sessions: Option<&[i64]>,
     words: &Words,
 ) -> String {
-    let mut out = format!("(\"{}\"", owner_token(owner));
+    let mut out = "(".to_owned();
+    if let Some(owner) = owner {
+        let _ = write!(out, "\"{}\" AND ", owner_token(owner));
+    }
     if let Some(sessions) = sessions {
         let any = sessions.iter().map(|session| format!("\"{}\"", session_token(*session)));
-        out.push_str(" AND (");
-        out.push_str(&any.collect::<Vec<_>>().join(" OR "));
-        out.push(')');
+        let _ = write!(out, "({}) AND ", any.collect::<Vec<_>>().join(" OR "));
     }
     let columns = columns(query.role);
     let mut all: Vec<String> = query.all.iter().map(|term| phrases(term, words)).collect();
     if let Some(kind) = &query.kind {
         all.push(format!("\"{}\"", kind_token(kind)));
     }
-    push(&mut out, " AND ", columns, &all.join(" AND "));
+    push(&mut out, "", columns, &all.join(" AND "));
     out.push(')');
     // What must not be in a passage of the kind may be in one of another.
     if query.kind.is_none() && !query.none.is_empty() {
@@ -69,7 +70,7 @@ mod tests {
         let marked =
             |c: char| if c >= '\u{E000}' { format!("<{}>", c as u32 - 0xE000) } else { c.into() };
         let words = [("x".to_owned(), vec!["xa".to_owned(), "xb".to_owned()])].into();
-        expression(7, query, sessions, &words).chars().map(marked).collect()
+        expression(Some(7), query, sessions, &words).chars().map(marked).collect()
     }
 
     #[test]

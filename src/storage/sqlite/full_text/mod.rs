@@ -58,7 +58,7 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
            scope, title, user, assistant, tool,
            content = '', columnsize = 0, tokenize = 'ascii'
          );
-         INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1);
+         INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1), ('automerge', 8);
          CREATE VIRTUAL TABLE words USING fts5vocab (texts, instance);
          CREATE TABLE full_text (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
          INSERT INTO full_text VALUES ('spill', 0);",

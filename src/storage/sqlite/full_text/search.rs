@@ -71,7 +71,11 @@ impl<'s> Search<'s> {
             }
         }
         let words = words::beginning_with(connection, query)?;
-        let expression = expression::expression(owner, query, few.as_deref(), &words);
+        // The token of an only owner is in every turn: it finds nothing, and costs as much as a word.
+        let others = "SELECT 1 FROM owners WHERE number <> ?1";
+        let is_shared = connection.prepare_cached(others)?.exists([owner])?;
+        let scope = is_shared.then_some(owner);
+        let expression = expression::expression(scope, query, few.as_deref(), &words);
         let spill = "SELECT value FROM full_text WHERE name = 'spill'";
         let spill = connection.prepare_cached(spill)?.query_row((), |row| row.get(0))?;
         Ok(Some(Self { connection, owner, query, expression, sessions, spill }))
