@@ -74,6 +74,9 @@ pub use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
 #[cfg(feature = "redb")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
 pub use crate::storage::RedbStorage;
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use crate::storage::SqliteStorage;
 pub use crate::storage::{
     FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, PassageRole,
     Storage, StringMap, StringMapStorage, TextOrder,

@@ -319,7 +319,7 @@ fn number(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Kinds that occur in every log are not allocated for each record.
-fn intern(kind: Cow<'_, str>) -> Cow<'static, str> {
+pub(crate) fn intern(kind: Cow<'_, str>) -> Cow<'static, str> {
     const KNOWN: [&str; 6] =
         ["text", "part", Record::REQUEST, "response", Record::CHECKPOINT, "response.set"];
     KNOWN

@@ -44,6 +44,9 @@ mod record;
 #[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
 pub mod redb;
 mod rules;
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub mod sqlite;
 pub mod string_map;
 pub mod text;
 
@@ -70,6 +73,9 @@ pub use self::record::{BatchId, Body, Record, Revision};
 #[cfg(feature = "redb")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
 pub use self::redb::RedbStorage;
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::SqliteStorage;
 pub use self::string_map::{StringMap, StringMapStorage};
 pub use self::text::{Extract, Extracted, FullText, Term, TextHit, TextHits, TextOrder, TextQuery};
 

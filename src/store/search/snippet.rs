@@ -108,7 +108,7 @@ pub(super) fn best(
     query: &TextQuery,
 ) -> Option<(PassageRole, String, Snippet)> {
     let mut best: Option<(Worth, &Passage, Vec<Place>, Range<usize>)> = None;
-    for passage in passages.iter().filter(|passage| looked_at(passage, query)) {
+    for passage in passages.iter().filter(|passage| looked_at(*passage, query)) {
         let places = places_of(&query.all, &passage.text);
         let (worth, chosen) = window(&places, query.all.len());
         if best.as_ref().is_none_or(|(most, ..)| worth > *most) {
