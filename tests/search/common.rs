@@ -38,7 +38,19 @@ pub(crate) fn engines() -> Vec<Engine> {
         engine("memory", Arc::new(memory), Arc::new(other)),
         engine("key value", key_value(), key_value()),
         files,
+        #[cfg(feature = "sqlite")]
+        sqlite(),
     ]
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite() -> Engine {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || -> Arc<dyn Storage> {
+        Arc::new(block(chatkeep::SqliteStorage::open(folder.path().join("chats.db"))))
+    };
+    let (one, two) = (open(), open());
+    Engine { name: "sqlite", one, two, clock: Hands::default(), _folder: Some(folder) }
 }
 
 /// Runs a case on every storage, each with a store on either of its handles.
