@@ -4,17 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use jiff::Timestamp;
-
 use super::engine::{Engine, lock};
 use super::error::FileError;
-use super::layout::{self, LOG};
-use super::system::{FileKind, Metadata, OpenHow};
-use super::tail::Tail;
-use crate::environment::to_millis;
+use super::heads::{self, Found, Heads};
+use super::system::Metadata;
 use crate::error::Result;
-use crate::id::{OwnerId, SessionId};
-use crate::storage::{Head, Incarnation, OnProgress, Progress, SessionHead, SessionKey, listing};
+use crate::id::OwnerId;
+use crate::storage::{Head, OnProgress, Progress, SessionHead, SessionKey};
 
 /// Heads by log, each with what its file looked like; none where it belongs to a deleted life.
 #[derive(Debug, Default)]
@@ -26,25 +22,22 @@ impl Engine {
     /// The heads of an owner's sessions.
     pub(super) fn heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
         let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
-        let mut heads = Vec::new();
-        let dir = self.layout.sessions_of(owner);
-        for (id, path) in layout::ids(&self.disk, &dir, LOG)? {
-            let Ok(id) = SessionId::new(id) else { continue };
-            let key = SessionKey::new(owner.clone(), id);
-            let Some(head) = self.head_at(&key, &path)? else { continue };
+        let heads = Heads::new(&self.disk, &self.layout)?;
+        let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
+        let mut found = Vec::with_capacity(logs.len());
+        for (key, head) in self.heads_at(&heads, logs)? {
             let gone = half_deleted.contains(&key)
                 && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
             if !gone {
-                heads.push(SessionHead { key, head });
+                found.push(SessionHead { key, head });
             }
         }
-        Ok(heads)
+        Ok(found)
     }
 
     pub(super) fn owners(&self) -> Result<Vec<OwnerId>> {
         let mut owners = Vec::new();
-        for (owner, _) in layout::ids(&self.disk, &self.layout.sessions(), "")? {
-            let Ok(owner) = OwnerId::new(owner) else { continue };
+        for owner in heads::owners(&self.disk, &self.layout)? {
             if !self.heads(&owner)?.is_empty() {
                 owners.push(owner);
             }
@@ -55,13 +48,11 @@ impl Engine {
 
     pub(super) fn warm(&self, on_progress: OnProgress<'_>) -> Result<()> {
         lock(&self.catalogue.heads).clear();
-        let owners = layout::ids(&self.disk, &self.layout.sessions(), "")?;
+        let owners = heads::owners(&self.disk, &self.layout)?;
         let total = Some(owners.len() as u64);
-        for (done, (owner, _)) in owners.into_iter().enumerate() {
-            if let Ok(owner) = OwnerId::new(owner) {
-                self.heads(&owner)?;
-            }
-            on_progress(Progress { done: done as u64 + 1, total });
+        for (done, owner) in (1..).zip(owners) {
+            self.heads(&owner)?;
+            on_progress(Progress { done, total });
         }
         Ok(())
     }
@@ -70,54 +61,47 @@ impl Engine {
         lock(&self.catalogue.heads).remove(log);
     }
 
-    fn head_at(&self, key: &SessionKey, path: &Path) -> Result<Option<Head>> {
-        let Some(found) = self.disk.metadata(path)? else { return Ok(None) };
-        if let Some((seen, head)) = lock(&self.catalogue.heads).get(path)
-            && *seen == found
-        {
-            return Ok(head.clone());
-        }
-        if found.kind != FileKind::File {
-            return Ok(Some(unreadable(&found, found.kind.as_str())));
-        }
-        let (found, head) = match self.read_head(key, path) {
-            Ok(Some(read)) => read,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                // One log that the disk refuses must not hide the others. It may be over by the
-                // next time, so that this is not remembered.
-                tracing::warn!(%error, file = self.disk.show(path), "a log cannot be read");
-                return Ok(Some(unreadable(&found, &error.to_string())));
+    /// The heads of these logs: those that look as they did before are not read again.
+    fn heads_at(
+        &self,
+        heads: &Heads<'_>,
+        logs: Vec<(SessionKey, PathBuf)>,
+    ) -> Result<Vec<(SessionKey, Head)>, FileError> {
+        let (mut known, mut unknown) = (Vec::with_capacity(logs.len()), Vec::new());
+        for (key, path) in logs {
+            match self.known_head(&path)? {
+                Known::Same(head) => known.extend(head.map(|head| (key, head))),
+                Known::Gone => {}
+                Known::Changed => unknown.push((key, path)),
             }
-        };
-        lock(&self.catalogue.heads).insert(path.to_path_buf(), (found, head.clone()));
-        Ok(head)
+        }
+        let read = heads.read_all(&unknown);
+        let mut catalogue = lock(&self.catalogue.heads);
+        for ((key, path), found) in unknown.into_iter().zip(read) {
+            let Some(Found { look, head }) = found else { continue };
+            if let Some(look) = look {
+                catalogue.insert(path, (look, head.clone()));
+            }
+            known.extend(head.map(|head| (key, head)));
+        }
+        Ok(known)
     }
 
-    /// The head in a log's tail, with what the file looked like; `None` if it is gone by now.
-    fn read_head(
-        &self,
-        key: &SessionKey,
-        path: &Path,
-    ) -> Result<Option<(Metadata, Option<Head>)>, FileError> {
-        let Some(file) = self.disk.open(path, OpenHow::Read)? else { return Ok(None) };
-        // Of the open file: another one may have taken its place since it was looked at.
-        let found = file.metadata().map_err(self.disk.failed("look at", path))?;
-        let deleted = self.tombstone(key)?;
-        let life = deleted.map_or(Incarnation::FIRST, Incarnation::next);
-        let tail = Tail::find(&*file, found.len, life).map_err(self.disk.failed("read", path))?;
-        let head = match tail {
-            // A deleted log that somebody put back is nobody's.
-            Some(tail) if tail.head.incarnation < life => None,
-            Some(tail) => Some(tail.head()),
-            None => Some(unreadable(&found, "no record of the log can be read")),
-        };
-        Ok(Some((found, head)))
+    fn known_head(&self, path: &Path) -> Result<Known, FileError> {
+        if !lock(&self.catalogue.heads).contains_key(path) {
+            return Ok(Known::Changed);
+        }
+        let Some(found) = self.disk.metadata(path)? else { return Ok(Known::Gone) };
+        Ok(match lock(&self.catalogue.heads).get(path) {
+            Some((seen, head)) if *seen == found => Known::Same(head.clone()),
+            _ => Known::Changed,
+        })
     }
 }
 
-/// A log that cannot be read, as old as its file.
-fn unreadable(found: &Metadata, problem: &str) -> Head {
-    let modified = Timestamp::try_from(found.modified).unwrap_or(Timestamp::UNIX_EPOCH);
-    listing::unreadable(to_millis(modified), problem)
+/// What is known of a log without opening it.
+enum Known {
+    Same(Option<Head>),
+    Changed,
+    Gone,
 }

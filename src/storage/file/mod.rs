@@ -40,6 +40,7 @@ mod disk;
 mod documents;
 mod engine;
 mod error;
+mod heads;
 mod layout;
 mod locks;
 mod names;
@@ -56,7 +57,9 @@ mod writers;
 
 pub use self::counting::{CountingFileSystem, Counts};
 pub use self::real::RealFileSystem;
-pub use self::system::{FileIdentity, FileKind, FileSystem, LockFile, Metadata, OpenFile, OpenHow};
+pub use self::system::{
+    FileIdentity, FileKind, FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow,
+};
 
 fn capabilities() -> Capabilities {
     Capabilities {
