@@ -67,17 +67,17 @@ pub(crate) fn fits(session: &SessionHead, query: &ListQuery) -> bool {
 
 /// A session's place in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
+pub(crate) struct Place {
     /// Negative milliseconds, so that the newest comes first, or the lower-case title.
-    key: PlaceKey,
-    id: SessionId,
+    pub(crate) key: PlaceKey,
+    pub(crate) id: SessionId,
     /// Which question this place belongs to.
     query: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-enum PlaceKey {
+pub(crate) enum PlaceKey {
     Time(i64),
     Title(String),
 }
@@ -93,13 +93,28 @@ fn place(session: &SessionHead, query: &ListQuery, mark: u64) -> Place {
 }
 
 impl Place {
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn new(key: PlaceKey, id: SessionId, query: u64) -> Self {
+        Self { key, id, query }
+    }
+
+    /// Where the page before ended.
+    pub(crate) fn after(cursor: &Cursor, query: &ListQuery, mark: u64) -> Result<Self> {
+        let place: Self = decode_cursor(cursor)?;
+        let is_time = matches!(place.key, PlaceKey::Time(_));
+        if place.query != mark || is_time == (query.order == ListOrder::Title) {
+            return Err(Error::invalid("the cursor belongs to another query"));
+        }
+        Ok(place)
+    }
+
     fn compare(&self, other: &Self) -> Ordering {
         self.key.cmp(&other.key).then_with(|| self.id.cmp(&other.id))
     }
 }
 
 /// Tells one question's cursors from another's.
-fn mark(query: &ListQuery) -> u64 {
+pub(crate) fn mark(query: &ListQuery) -> u64 {
     mark_of(&ListQuery { limit: 1, ..query.clone() })
 }
 
@@ -129,10 +144,7 @@ pub(crate) fn page(
 ) -> Result<Page<SessionHead>> {
     check(query)?;
     let mark = mark(query);
-    let after = after.map(decode_cursor::<Place>).transpose()?;
-    if after.as_ref().is_some_and(|place| place.query != mark) {
-        return Err(Error::invalid("the cursor belongs to another query"));
-    }
+    let after = after.map(|cursor| Place::after(cursor, query, mark)).transpose()?;
     let mut found: Vec<(Place, SessionHead)> = heads
         .into_iter()
         .filter(|session| fits(session, query))

@@ -31,6 +31,8 @@ pub mod memory;
 mod query;
 mod record;
 mod rules;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
 pub mod text;
 
 pub use self::batch::{

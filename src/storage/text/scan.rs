@@ -1,9 +1,11 @@
 //! Search for engines that look at every turn's text.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+use super::tokens::LONGEST;
 use super::{RANKED, Term, TextHit, TextOrder, TextQuery, tokens};
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, SessionId};
@@ -25,34 +27,49 @@ pub(crate) struct Scan<'q> {
 #[derive(Debug)]
 struct Found {
     hit: TextHit,
-    /// How often each term is in it, and how many tokens it has.
-    counts: Vec<u32>,
+    counted: Counted,
+}
+
+/// How often each term is in a turn, and how many tokens it has.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted {
+    times: Vec<u32>,
     length: u32,
 }
 
 /// Where a page ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Place {
+pub(crate) struct Place {
     /// The hit after which a page of the newest goes on; of one of the most relevant, the newest
     /// hit that is ranked.
-    at: i64,
+    pub(crate) at: i64,
     id: SessionId,
     turn: u64,
     /// How many of the most relevant were on the pages before.
-    skip: usize,
+    pub(crate) skip: usize,
     /// Which search this place belongs to.
     query: u64,
 }
 
-type Order = (Reverse<i64>, SessionId, Reverse<u64>);
+/// The order of the newest: by time, session and turn.
+pub(crate) type Order = (Reverse<i64>, SessionId, Reverse<u64>);
 
 impl Place {
-    fn of(hit: &TextHit, skip: usize, query: u64) -> Self {
-        let (at, id, turn) = (hit.at.as_millisecond(), hit.key.id.clone(), hit.turn.get());
+    pub(crate) fn of(order: &Order, skip: usize, query: u64) -> Self {
+        let (Reverse(at), id, Reverse(turn)) = order.clone();
         Self { at, id, turn, skip, query }
     }
 
-    fn order(&self) -> Order {
+    /// Where the page before ended, if it is one of this search's.
+    pub(crate) fn after(cursor: &Cursor, query: u64) -> Result<Self> {
+        let place: Self = listing::decode_cursor(cursor)?;
+        if place.query != query {
+            return Err(foreign_cursor());
+        }
+        Ok(place)
+    }
+
+    pub(crate) fn order(&self) -> Order {
         (Reverse(self.at), self.id.clone(), Reverse(self.turn))
     }
 }
@@ -80,10 +97,7 @@ impl<'q> Scan<'q> {
     ) -> Result<Self> {
         let limit = query.check()?;
         let mark = mark(owner, query);
-        let after = after.map(listing::decode_cursor::<Place>).transpose()?;
-        if after.as_ref().is_some_and(|place| place.query != mark) {
-            return Err(foreign_cursor());
-        }
+        let after = after.map(|cursor| Place::after(cursor, mark)).transpose()?;
         Ok(Self { query, limit, mark, after, found: Vec::new() })
     }
 
@@ -95,14 +109,14 @@ impl<'q> Scan<'q> {
         if !in_time {
             return;
         }
-        let Some((counts, length)) = count(text, query) else { return };
+        let Some(counted) = count(&text.passages, query) else { return };
         let hit = TextHit {
             key: key.clone(),
             turn: text.turn,
             at: text.at,
             passages: text.passages.clone(),
         };
-        self.found.push(Found { hit, counts, length });
+        self.found.push(Found { hit, counted });
     }
 
     /// The page that was asked for.
@@ -123,7 +137,9 @@ impl<'q> Scan<'q> {
             .filter(|hit| after.as_ref().is_none_or(|after| order(hit) > *after));
         let items: Vec<TextHit> = hits.by_ref().take(self.limit).collect();
         let next = match (hits.next(), items.last()) {
-            (Some(_), Some(hit)) => Some(listing::encode_cursor(&Place::of(hit, 0, self.mark))?),
+            (Some(_), Some(hit)) => {
+                Some(listing::encode_cursor(&Place::of(&order(hit), 0, self.mark))?)
+            }
             _ => None,
         };
         Ok(Page { items, next })
@@ -133,11 +149,13 @@ impl<'q> Scan<'q> {
         let first = self.after.as_ref().map(Place::order);
         self.found.retain(|found| first.as_ref().is_none_or(|first| order(&found.hit) >= *first));
         self.found.truncate(RANKED);
-        let Some(newest) = self.found.first().map(|found| Place::of(&found.hit, 0, self.mark))
+        let Some(newest) =
+            self.found.first().map(|found| Place::of(&order(&found.hit), 0, self.mark))
         else {
             return Ok(Page { items: Vec::new(), next: None });
         };
-        let scores = scores(&self.found);
+        let counted: Vec<&Counted> = self.found.iter().map(|found| &found.counted).collect();
+        let scores = scores(&counted);
         let mut ranked: Vec<(f64, TextHit)> =
             scores.into_iter().zip(self.found.into_iter().map(|found| found.hit)).collect();
         // Of two that are as good the newer one comes first.
@@ -153,33 +171,42 @@ impl<'q> Scan<'q> {
 }
 
 /// Okapi BM25 with its usual constants, over what was found.
-fn scores(found: &[Found]) -> Vec<f64> {
+pub(crate) fn scores(found: &[&Counted]) -> Vec<f64> {
     const K: f64 = 1.2;
     const B: f64 = 0.75;
     let total: f64 = found.iter().map(|found| f64::from(found.length)).sum();
     let mean = total / found.len().max(1) as f64;
-    let score = |found: &Found| {
+    let score = |found: &&Counted| {
         let norm = K * (1.0 - B + B * f64::from(found.length) / mean);
         let of_count = |count: &u32| f64::from(*count) * (K + 1.0) / (f64::from(*count) + norm);
-        found.counts.iter().map(of_count).sum()
+        found.times.iter().map(of_count).sum()
     };
     found.iter().map(score).collect()
 }
 
 /// How often each term is in a turn, and how many tokens it has, if it is found.
-fn count(text: &TurnText, query: &TextQuery) -> Option<(Vec<u32>, u32)> {
-    let passages: Vec<Vec<_>> = text
-        .passages
+pub(crate) fn count(passages: &[Passage], query: &TextQuery) -> Option<Counted> {
+    let passages: Vec<Vec<Cow<'_, str>>> = passages
         .iter()
         .filter(|passage| looked_at(passage, query))
-        .map(|passage| tokens(&passage.text).map(|token| token.term).collect())
+        .map(|passage| words(&passage.text))
         .collect();
-    let times = |term: &Term| -> u32 { passages.iter().map(|tokens| times_in(term, tokens)).sum() };
+    let times = |term: &Term| -> u32 { passages.iter().map(|words| times_in(term, words)).sum() };
     let counts: Vec<u32> = query.all.iter().map(times).collect();
     let fits =
         counts.iter().all(|count| *count > 0) && !query.none.iter().any(|term| times(term) > 0);
     let length = passages.iter().map(|tokens| u32::try_from(tokens.len()).unwrap_or(u32::MAX));
-    fits.then(|| (counts, length.fold(0, u32::saturating_add)))
+    fits.then(|| Counted { times: counts, length: length.fold(0, u32::saturating_add) })
+}
+
+/// The terms of a text's tokens, though maybe in capitals.
+fn words(text: &str) -> Vec<Cow<'_, str>> {
+    if !text.is_ascii() {
+        return tokens(text).map(|token| token.term).collect();
+    }
+    // The same, many times faster: thousands of turns are ranked for one page.
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(|word| Cow::Borrowed(word.get(..LONGEST).unwrap_or(word))).collect()
 }
 
 /// Whether a search looks at a passage.
@@ -189,18 +216,33 @@ pub(crate) fn looked_at(passage: &Passage, query: &TextQuery) -> bool {
 }
 
 /// How often a term begins in a passage.
-fn times_in(term: &Term, passage: &[impl AsRef<str>]) -> u32 {
+fn times_in(term: &Term, passage: &[Cow<'_, str>]) -> u32 {
     let Some((last, before)) = term.tokens().split_last() else { return 0 };
     let is_there = |window: &[_]| is_term(term, last, before, window);
     let count = passage.windows(before.len() + 1).filter(|window| is_there(window)).count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn is_term(term: &Term, last: &str, before: &[String], window: &[impl AsRef<str>]) -> bool {
+fn is_term(term: &Term, last: &str, before: &[String], window: &[Cow<'_, str>]) -> bool {
     let Some((window_last, window_before)) = window.split_last() else { return false };
-    let same = before.iter().zip(window_before).all(|(a, b)| a == b.as_ref());
-    same && match term.is_prefix() {
-        true => window_last.as_ref().starts_with(last),
-        false => window_last.as_ref() == last,
+    let same = before.iter().zip(window_before).all(|(a, b)| a.eq_ignore_ascii_case(b));
+    same && match (term.is_prefix(), window_last.as_bytes().get(..last.len())) {
+        (true, Some(begin)) => begin.eq_ignore_ascii_case(last.as_bytes()),
+        (true, None) => false,
+        (false, _) => window_last.eq_ignore_ascii_case(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_tokens_whatever_their_case() {
+        for text in ["", "fn Parse_Config(a: HashMap<u8>)", "3.14\0b \u{7f}x", &"Ab".repeat(50)] {
+            let words: Vec<String> = words(text).iter().map(|w| w.to_lowercase()).collect();
+            let tokens: Vec<_> = tokens(text).map(|token| token.term).collect();
+            assert_eq!(words, tokens, "{text:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 /// Of a longer word only so many characters are looked at.
-const LONGEST: usize = 64;
+pub(super) const LONGEST: usize = 64;
 
 /// A token of a text: what it is compared by, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

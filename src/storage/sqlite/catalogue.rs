@@ -1,0 +1,521 @@
+//! The catalogue: an owner's sessions by last activity, creation and title.
+//!
+//! What a list sorts and chooses by is in columns; the head's fields are there whole as JSON.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::error::SqliteError;
+use crate::id::{OwnerId, SessionId};
+use crate::model::{ResponseState, SessionStatus};
+use crate::storage::listing::{self, MAX_LIMIT, Place, PlaceKey};
+use crate::storage::{
+    Cursor, Head, HeadFields, Incarnation, ListOrder, ListQuery, Page, Revision, SessionHead,
+    SessionKey, VersionToken,
+};
+
+type Result<T, E = SqliteError> = std::result::Result<T, E>;
+
+/// The tables `owners` and `sessions`.
+///
+/// Ids are never used again. Times are negative milliseconds: the newest is the first.
+pub(crate) fn create(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "CREATE TABLE owners (
+           number INTEGER PRIMARY KEY AUTOINCREMENT,
+           owner TEXT NOT NULL UNIQUE
+         );
+         CREATE TABLE sessions (
+           id INTEGER PRIMARY KEY AUTOINCREMENT,
+           owner INTEGER NOT NULL REFERENCES owners (number),
+           session TEXT NOT NULL,
+           incarnation INTEGER NOT NULL,
+           revision INTEGER NOT NULL,
+           base INTEGER NOT NULL,
+           token TEXT NOT NULL,
+           title TEXT NOT NULL,
+           status TEXT NOT NULL,
+           pinned INTEGER NOT NULL,
+           tags TEXT,
+           agent TEXT,
+           workspace TEXT,
+           parent TEXT,
+           created INTEGER NOT NULL,
+           active INTEGER NOT NULL,
+           turns INTEGER NOT NULL,
+           state TEXT,
+           head TEXT NOT NULL
+         );
+         CREATE UNIQUE INDEX sessions_session ON sessions (owner, session);
+         CREATE INDEX sessions_active ON sessions (owner, active, session);
+         CREATE INDEX sessions_created ON sessions (owner, created, session);
+         CREATE INDEX sessions_title ON sessions (owner, title, session);
+         CREATE INDEX sessions_workspace ON sessions (owner, workspace, active, session)
+           WHERE workspace IS NOT NULL;
+         CREATE INDEX sessions_parent ON sessions (owner, parent) WHERE parent IS NOT NULL;",
+    )?)
+}
+
+/// A session's place in the tables: what full text and facts know it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SessionRow {
+    /// Never used again after the session was removed.
+    pub(crate) id: i64,
+    /// Its owner's number.
+    pub(crate) owner: i64,
+}
+
+/// Sets where a session stands; one that was not there is added.
+pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
+    match row_of(connection, key)? {
+        Some(row) => {
+            update(connection, row, head)?;
+            Ok(row)
+        }
+        None => insert(connection, key, head),
+    }
+}
+
+/// Adds a session that is not there.
+pub(crate) fn insert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
+    let owner = owner_or_new(connection, &key.owner)?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO sessions (incarnation, revision, base, token, title, status, pinned, tags,
+           agent, workspace, parent, created, active, turns, state, head, owner, session)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    )?;
+    let mut values = columns(head)?;
+    values.extend([Value::from(owner), Value::from(key.id.as_str().to_owned())]);
+    insert.execute(params_from_iter(values))?;
+    Ok(SessionRow { id: connection.last_insert_rowid(), owner })
+}
+
+/// Sets where a session that is there stands.
+pub(crate) fn update(connection: &Connection, row: SessionRow, head: &Head) -> Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE sessions SET incarnation = ?1, revision = ?2, base = ?3, token = ?4, title = ?5,
+           status = ?6, pinned = ?7, tags = ?8, agent = ?9, workspace = ?10, parent = ?11,
+           created = ?12, active = ?13, turns = ?14, state = ?15, head = ?16
+         WHERE id = ?17",
+    )?;
+    let mut values = columns(head)?;
+    values.push(Value::from(row.id));
+    update.execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// Sets the position of a session whose head's fields did not change, which costs less.
+pub(crate) fn advance(connection: &Connection, row: SessionRow, head: &Head) -> Result<()> {
+    let mut update = connection
+        .prepare_cached("UPDATE sessions SET revision = ?2, base = ?3, token = ?4 WHERE id = ?1")?;
+    let (revision, base) = (head.revision.get(), head.base.get());
+    update.execute(params![row.id, integer(revision)?, integer(base)?, head.token.0])?;
+    Ok(())
+}
+
+/// Removes a session; where it was.
+pub(crate) fn remove(connection: &Connection, key: &SessionKey) -> Result<Option<SessionRow>> {
+    let Some(row) = row_of(connection, key)? else { return Ok(None) };
+    connection.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([row.id])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM owners WHERE number = ?1
+             AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.owner = number)",
+        )?
+        .execute([row.owner])?;
+    Ok(Some(row))
+}
+
+/// Removes all sessions.
+pub(crate) fn clear(connection: &Connection) -> Result<()> {
+    connection.execute("DELETE FROM sessions", ())?;
+    connection.execute("DELETE FROM owners", ())?;
+    Ok(())
+}
+
+/// Where a session is in the tables.
+pub(crate) fn row_of(connection: &Connection, key: &SessionKey) -> Result<Option<SessionRow>> {
+    let mut query = connection.prepare_cached(
+        "SELECT id, sessions.owner FROM sessions JOIN owners ON number = sessions.owner
+         WHERE owners.owner = ?1 AND session = ?2",
+    )?;
+    let row = |row: &Row<'_>| Ok(SessionRow { id: row.get(0)?, owner: row.get(1)? });
+    Ok(query.query_row([key.owner.as_str(), key.id.as_str()], row).optional()?)
+}
+
+/// Where a session is, and where it stands.
+pub(crate) fn get(connection: &Connection, key: &SessionKey) -> Result<Option<(SessionRow, Head)>> {
+    let mut query = connection.prepare_cached(
+        "SELECT incarnation, revision, base, token, head, id, sessions.owner
+         FROM sessions JOIN owners ON number = sessions.owner
+         WHERE owners.owner = ?1 AND session = ?2",
+    )?;
+    let mut rows = query.query([key.owner.as_str(), key.id.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let place = SessionRow { id: row.get(5)?, owner: row.get(6)? };
+    let head = head_of(row).map_err(|error| named(error, key))?;
+    Ok(Some((place, head)))
+}
+
+/// The number of an owner who has a session.
+pub(crate) fn owner_number(connection: &Connection, owner: &OwnerId) -> Result<Option<i64>> {
+    let mut query = connection.prepare_cached("SELECT number FROM owners WHERE owner = ?1")?;
+    Ok(query.query_row([owner.as_str()], |row| row.get(0)).optional()?)
+}
+
+fn owner_or_new(connection: &Connection, owner: &OwnerId) -> Result<i64> {
+    if let Some(number) = owner_number(connection, owner)? {
+        return Ok(number);
+    }
+    let mut insert = connection.prepare_cached("INSERT INTO owners (owner) VALUES (?1)")?;
+    insert.execute([owner.as_str()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The page of an owner's sessions that fit a query.
+pub(crate) fn page(
+    connection: &Connection,
+    owner: &OwnerId,
+    query: &ListQuery,
+    after: Option<&Cursor>,
+) -> Result<Page<SessionHead>> {
+    listing::check(query)?;
+    let mark = listing::mark(query);
+    let after = after.map(|cursor| Place::after(cursor, query, mark)).transpose()?;
+    let Some(number) = owner_number(connection, owner)? else {
+        return Ok(Page { items: Vec::new(), next: None });
+    };
+    let (sql, values) = page_sql(number, query, after)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut items: Vec<SessionHead> = Vec::new();
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if items.len() == query.limit {
+            let next = last.map(|place: Place| listing::encode_cursor(&place)).transpose()?;
+            return Ok(Page { items, next });
+        }
+        let session = session_of(row, owner)?;
+        if items.len() + 1 == query.limit {
+            let key = match query.order {
+                ListOrder::Title => PlaceKey::Title(row.get(7)?),
+                _ => PlaceKey::Time(row.get(7)?),
+            };
+            last = Some(Place::new(key, session.key.id.clone(), mark));
+        }
+        items.push(session);
+    }
+    Ok(Page { items, next: None })
+}
+
+fn page_sql(owner: i64, query: &ListQuery, after: Option<Place>) -> Result<(String, Vec<Value>)> {
+    let mut filter = Filter::new(owner, query);
+    let (column, mut index) = match query.order {
+        ListOrder::LastActive => ("active", "sessions_active"),
+        ListOrder::Created => ("created", "sessions_created"),
+        ListOrder::Title => ("title", "sessions_title"),
+    };
+    if query.parent.is_some() {
+        // Few have the same parent: they are sorted.
+        index = "sessions_parent";
+    } else if let ([Some(_)], ListOrder::LastActive) = (&*query.workspaces, query.order) {
+        index = "sessions_workspace";
+    }
+    if let Some(place) = after {
+        let key = match place.key {
+            PlaceKey::Time(time) => Value::from(time),
+            PlaceKey::Title(title) => Value::from(title),
+        };
+        let key = filter.bind(key);
+        let id = filter.bind(place.id.as_str().to_owned());
+        filter.add(format!("({column}, session) > ({key}, {id})"));
+    }
+    let limit = filter.bind(integer(query.limit as u64 + 1)?);
+    let sql = format!(
+        "SELECT incarnation, revision, base, token, head, session, active, {column} FROM sessions
+         INDEXED BY {index} WHERE {} ORDER BY {column}, session LIMIT {limit}",
+        filter.sql
+    );
+    Ok((sql, filter.values))
+}
+
+/// How many of an owner's sessions fit a query.
+pub(crate) fn count(connection: &Connection, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+    let Some(number) = owner_number(connection, owner)? else { return Ok(0) };
+    let filter = Filter::new(number, query);
+    let sql = format!("SELECT count(*) FROM sessions WHERE {}", filter.sql);
+    let mut statement = connection.prepare_cached(&sql)?;
+    unsigned(statement.query_row(params_from_iter(filter.values), |row| row.get(0))?)
+}
+
+/// The ids of an owner's sessions that fit a query, but not more than `most`.
+pub(crate) fn matching(
+    connection: &Connection,
+    owner: i64,
+    query: &ListQuery,
+    most: usize,
+) -> Result<Vec<i64>> {
+    let mut filter = Filter::new(owner, query);
+    let limit = filter.bind(integer(most as u64)?);
+    let sql = format!("SELECT id FROM sessions WHERE {} LIMIT {limit}", filter.sql);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let ids = statement.query_map(params_from_iter(filter.values), |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// A session's id if it is its owner's and fits a query.
+pub(crate) fn id_if_fits(
+    connection: &Connection,
+    row: SessionRow,
+    query: &ListQuery,
+) -> Result<Option<SessionId>> {
+    let mut filter = Filter::new(row.owner, query);
+    let id = filter.bind(row.id);
+    // The plus keeps the engine from walking through the owner's sessions.
+    let sql = format!("SELECT session FROM sessions WHERE id = {id} AND +{}", filter.sql);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let session: Option<String> =
+        statement.query_row(params_from_iter(filter.values), |row| row.get(0)).optional()?;
+    session.map(session_id).transpose()
+}
+
+/// Everyone who has a session, in the order of their ids.
+pub(crate) fn owners(connection: &Connection, after: Option<&Cursor>) -> Result<Page<OwnerId>> {
+    let start: Option<OwnerId> = after.map(listing::decode_cursor).transpose()?;
+    let start = start.as_ref().map_or("", OwnerId::as_str);
+    let mut statement = connection
+        .prepare_cached("SELECT owner FROM owners WHERE owner > ?1 ORDER BY owner LIMIT ?2")?;
+    let limit = integer(MAX_LIMIT as u64 + 1)?;
+    let names = statement.query_map(params![start, limit], |row| row.get::<_, String>(0))?;
+    let names: Vec<OwnerId> = names
+        .map(|name| {
+            OwnerId::new(name?).map_err(|e| SqliteError::damaged(format!("in owners: {e}")))
+        })
+        .collect::<Result<_>>()?;
+    Ok(listing::page_of_names(names, None)?)
+}
+
+/// The conditions of a query, with bound values only.
+struct Filter {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Filter {
+    /// Begins with the owner's condition.
+    fn new(owner: i64, query: &ListQuery) -> Self {
+        let mut filter = Self { sql: "owner = ?1".to_owned(), values: vec![Value::from(owner)] };
+        filter.add_workspaces(query);
+        filter.add_any("status", query.statuses.iter().map(|status| status_name(*status)));
+        filter.add_any("state", query.states.iter().map(|state| state_name(*state)));
+        if let Some(pinned) = query.pinned {
+            filter.add_value("pinned = ", i64::from(pinned));
+        }
+        for tag in &query.tags {
+            let tag = filter.bind(format!("{TAG}{}{TAG}", escaped(tag)));
+            filter.add(format!("instr(tags, {tag}) > 0"));
+        }
+        if let Some(agent) = &query.agent {
+            filter.add_value("agent = ", agent.clone());
+        }
+        if let Some(parent) = &query.parent {
+            filter.add_value("parent = ", parent.as_str().to_owned());
+        }
+        filter.add_times(query);
+        if let Some(title) = &query.title {
+            let title = filter.bind(title.to_lowercase());
+            filter.add(format!("instr(title, {title}) > 0"));
+        }
+        filter
+    }
+
+    fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
+    }
+
+    fn add(&mut self, condition: impl AsRef<str>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition.as_ref());
+    }
+
+    fn add_value(&mut self, comparison: &str, value: impl Into<Value>) {
+        let value = self.bind(value);
+        self.add(format!("{comparison}{value}"));
+    }
+
+    fn add_any(&mut self, column: &str, values: impl ExactSizeIterator<Item = &'static str>) {
+        if values.len() > 0 {
+            let values: Vec<String> = values.map(|value| self.bind(value.to_owned())).collect();
+            self.add(format!("{column} IN ({})", values.join(", ")));
+        }
+    }
+
+    fn add_workspaces(&mut self, query: &ListQuery) {
+        let is = |filter: &mut Self, workspace: &Option<_>| match workspace {
+            Some(workspace) => {
+                let workspace: &crate::id::WorkspaceId = workspace;
+                let workspace = filter.bind(workspace.as_str().to_owned());
+                format!("workspace = {workspace}")
+            }
+            None => "workspace IS NULL".to_owned(),
+        };
+        let any: Vec<String> = query.workspaces.iter().map(|one| is(self, one)).collect();
+        match &*any {
+            [] => {}
+            [one] => self.add(one),
+            several => self.add(format!("({})", several.join(" OR "))),
+        }
+    }
+
+    /// Stored times are negative and in whole milliseconds.
+    fn add_times(&mut self, query: &ListQuery) {
+        let times = [
+            ("created <= ", query.created_from),
+            ("created > ", query.created_before),
+            ("active <= ", query.active_from),
+            ("active > ", query.active_before),
+        ];
+        for (comparison, time) in times {
+            if let Some(time) = time {
+                self.add_value(comparison, -up(time));
+            }
+        }
+    }
+}
+
+/// The first whole millisecond at or after a time.
+pub(super) fn up(time: jiff::Timestamp) -> i64 {
+    let millis = time.as_nanosecond().div_euclid(1_000_000);
+    let part = i128::from(time.as_nanosecond().rem_euclid(1_000_000) > 0);
+    // The range of times in milliseconds is far smaller.
+    i64::try_from(millis + part).unwrap_or(i64::MAX)
+}
+
+/// Stands around each tag; never in one as it is written.
+const TAG: char = '\u{1f}';
+
+fn escaped(tag: &str) -> String {
+    serde_json::Value::from(tag).to_string()
+}
+
+fn tags(fields: &HeadFields) -> Option<String> {
+    let mut tags = String::new();
+    for tag in &fields.tags {
+        tags.push(TAG);
+        tags.push_str(&escaped(tag));
+        tags.push(TAG);
+    }
+    (!tags.is_empty()).then_some(tags)
+}
+
+fn status_name(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::Active => "active",
+        SessionStatus::Archived => "archived",
+        SessionStatus::Trashed => "trashed",
+    }
+}
+
+pub(super) fn state_name(state: ResponseState) -> &'static str {
+    match state {
+        ResponseState::Pending => "pending",
+        ResponseState::Streaming => "streaming",
+        ResponseState::NeedsInput => "needs_input",
+        ResponseState::Complete => "complete",
+        ResponseState::Cancelled => "cancelled",
+        ResponseState::Failed => "failed",
+        ResponseState::Interrupted => "interrupted",
+    }
+}
+
+/// The values of a head, in the order of the first sixteen columns that are set.
+fn columns(head: &Head) -> Result<Vec<Value>> {
+    let fields = &head.fields;
+    let json = serde_json::to_string(fields)
+        .map_err(|e| crate::Error::invalid("the head cannot be written as JSON").caused_by(e))?;
+    let id = |id: Option<&str>| id.map(str::to_owned);
+    Ok(vec![
+        integer(head.incarnation.get())?.into(),
+        integer(head.revision.get())?.into(),
+        integer(head.base.get())?.into(),
+        head.token.0.clone().into(),
+        fields.title.to_lowercase().into(),
+        status_name(fields.status).to_owned().into(),
+        fields.pinned.into(),
+        tags(fields).into(),
+        fields.agent.clone().into(),
+        id(fields.workspace.as_ref().map(AsRef::as_ref)).into(),
+        id(fields.parent.as_ref().map(AsRef::as_ref)).into(),
+        (-fields.created.as_millisecond()).into(),
+        (-fields.active.as_millisecond()).into(),
+        integer(fields.turns)?.into(),
+        fields.state.map(|state| state_name(state).to_owned()).into(),
+        json.into(),
+    ])
+}
+
+/// The head in a row that begins with incarnation, revision, base, token and fields.
+fn head_of(row: &Row<'_>) -> Result<Head> {
+    let json = row
+        .get_ref(4)?
+        .as_str()
+        .map_err(|e| SqliteError::damaged(format!("the session's head is not text: {e}")))?;
+    let fields = serde_json::from_str(json)
+        .map_err(|e| SqliteError::damaged(format!("the session's head is not a head: {e}")))?;
+    Ok(Head {
+        incarnation: Incarnation::new(unsigned(row.get(0)?)?),
+        revision: Revision::new(unsigned(row.get(1)?)?),
+        base: Revision::new(unsigned(row.get(2)?)?),
+        token: VersionToken(row.get(3)?),
+        fields,
+    })
+}
+
+/// A session of a list. One whose head is damaged is listed with the reason.
+fn session_of(row: &Row<'_>, owner: &OwnerId) -> Result<SessionHead> {
+    let key = SessionKey::new(owner.clone(), session_id(row.get(5)?)?);
+    let head = match head_of(row) {
+        Err(SqliteError::Damaged { problem }) => {
+            let active = row.get::<_, i64>(6)?.checked_neg().unwrap_or(i64::MAX);
+            let at = jiff::Timestamp::from_millisecond(active)
+                .map_err(|e| SqliteError::damaged(format!("a session's time: {e}")))?;
+            listing::unreadable(at, &problem)
+        }
+        head => head?,
+    };
+    Ok(SessionHead { key, head })
+}
+
+fn named(error: SqliteError, key: &SessionKey) -> SqliteError {
+    SqliteError::from(crate::Error::from(error).with("session", &key.id))
+}
+
+fn session_id(id: String) -> Result<SessionId> {
+    SessionId::new(id).map_err(|e| SqliteError::damaged(format!("in sessions: {e}")))
+}
+
+/// A number as the engine keeps it.
+pub(super) fn integer(number: u64) -> Result<i64> {
+    let too_large = |_| crate::Error::limit_exceeded(format!("{number} is too large a number"));
+    Ok(i64::try_from(number).map_err(too_large)?)
+}
+
+/// A number as the engine kept it.
+pub(super) fn unsigned(number: i64) -> Result<u64> {
+    u64::try_from(number).map_err(|_| SqliteError::damaged("a number is negative"))
+}
+
+/// How the engine goes about a page.
+#[cfg(test)]
+pub(super) fn plan(connection: &Connection, query: &ListQuery, after: bool) -> Result<String> {
+    let key = match query.order {
+        ListOrder::Title => PlaceKey::Title(String::new()),
+        _ => PlaceKey::Time(0),
+    };
+    let place = after.then(|| SessionId::new("s").map(|id| Place::new(key, id, 0))).transpose()?;
+    let (sql, values) = page_sql(1, query, place)?;
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let lines = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3))?;
+    Ok(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
+}

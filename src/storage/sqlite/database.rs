@@ -1,0 +1,283 @@
+//! One database file: a writer, some readers, and the versions of its schema.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::error::SqliteError;
+
+type Result<T, E = SqliteError> = std::result::Result<T, E>;
+
+/// The oldest SQLite whose WAL is safe with several connections.
+const OLDEST: i32 = 3_051_003;
+/// How long to wait for another process' transaction.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a reader before the WAL is cut.
+const LONGEST_READ: Duration = Duration::from_secs(2);
+/// How many readers are kept for later.
+const READERS: usize = 4;
+const STATEMENTS: usize = 128;
+
+/// What a database holds, and how it is tuned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schema {
+    /// By which its files are known.
+    pub(crate) application_id: i32,
+    /// The steps from an empty file to the present schema; a step is never changed once released.
+    pub(crate) steps: &'static [Step],
+    /// After so many pages the WAL is copied into the file.
+    pub(crate) checkpoint_pages: u32,
+}
+
+/// Brings a schema from one version to the next. Runs in one transaction with the others.
+pub(crate) type Step = fn(&Connection) -> Result<()>;
+
+/// How safe a transaction is when it has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// Survives the process.
+    Normal,
+    /// Survives a power cut, as all transactions before it do.
+    Full,
+}
+
+/// A database file that any number of processes may have open.
+pub(crate) struct Database {
+    path: PathBuf,
+    schema: Schema,
+    writer: Mutex<Writer>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+struct Writer {
+    connection: Connection,
+    sync: Sync,
+    /// A commit failed without saying whether it is there: what was written before it may not be
+    /// on the disk either, though a later sync would say so.
+    suspect: bool,
+}
+
+impl Database {
+    /// Opens the file, which is made if it is not there.
+    ///
+    /// A file of a newer schema or of something else is left as it is.
+    pub(crate) fn open(path: &Path, schema: Schema) -> Result<Self> {
+        if rusqlite::version_number() < OLDEST {
+            return Err(SqliteError::OldLibrary { found: rusqlite::version() });
+        }
+        let mut connection = connect(path)?;
+        let known = schema.version();
+        patiently(|| schema.check(&connection))?;
+        // Takes a lock for which the engine itself does not wait.
+        patiently(|| prepare(&connection, schema))?;
+        if version(&connection)? < known {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have come first.
+            schema.check(&transaction)?;
+            schema.migrate(&transaction)?;
+            transaction.commit().map_err(SqliteError::of_commit)?;
+        }
+        let writer = Writer { connection, sync: Sync::Normal, suspect: false };
+        Ok(Self {
+            path: path.to_owned(),
+            schema,
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Changes something: all of it, or nothing if `change` fails.
+    pub(crate) fn write<T>(
+        &self,
+        sync: Sync,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut writer = lock(&self.writer);
+        writer.trust()?;
+        writer.set_sync(sync)?;
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = writer.connection.transaction_with_behavior(behavior)?;
+        let changed = change(&transaction)?;
+        if let Err(source) = transaction.commit() {
+            let error = SqliteError::of_commit(source);
+            writer.suspect |= matches!(error, SqliteError::Unknown { .. });
+            return Err(error);
+        }
+        Ok(changed)
+    }
+
+    /// Reads from one state of the database.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let reader = lock(&self.readers).pop();
+        let reader = match reader {
+            Some(reader) => reader,
+            None => self.reader()?,
+        };
+        let transaction = reader.unchecked_transaction()?;
+        let result = read(&transaction);
+        let ended = transaction.finish();
+        let mut readers = lock(&self.readers);
+        // One that cannot end its transaction would hold its state for ever.
+        if ended.is_ok() && readers.len() < READERS {
+            readers.push(reader);
+        }
+        drop(readers);
+        let found = result?;
+        ended?;
+        Ok(found)
+    }
+
+    /// Uses the writer outside of a transaction, for upkeep.
+    pub(crate) fn upkeep<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        work(&lock(&self.writer).connection)
+    }
+
+    /// Copies all that the WAL holds into the file and cuts the WAL to nothing; whether nobody
+    /// was in the way.
+    pub(crate) fn truncate_wal(&self) -> Result<bool> {
+        // Readers that nobody uses hold nothing, but closing them costs nothing either.
+        lock(&self.readers).clear();
+        self.upkeep(truncate_wal)
+    }
+
+    fn reader(&self) -> Result<Connection> {
+        let connection = connect(&self.path)?;
+        patiently(|| prepare(&connection, self.schema))?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    }
+}
+
+impl Writer {
+    fn set_sync(&mut self, sync: Sync) -> Result<()> {
+        if self.sync != sync {
+            let value = match sync {
+                Sync::Normal => "NORMAL",
+                Sync::Full => "FULL",
+            };
+            self.connection.pragma_update(None, "synchronous", value)?;
+            self.sync = sync;
+        }
+        Ok(())
+    }
+
+    /// After a failed commit everything that is known to be there is copied into the file, whose
+    /// sync is a new one, and what is not known is cut off, before anything else is written.
+    fn trust(&mut self) -> Result<()> {
+        if self.suspect && !truncate_wal(&self.connection)? {
+            return Err(SqliteError::Suspect);
+        }
+        self.suspect = false;
+        Ok(())
+    }
+}
+
+impl Schema {
+    /// The version that all steps lead to.
+    fn version(&self) -> i64 {
+        self.steps.len().try_into().unwrap_or(i64::MAX)
+    }
+
+    /// Checks that a file is of this schema, of an older version of it, or empty.
+    fn check(&self, connection: &Connection) -> Result<()> {
+        let found: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let version = version(connection)?;
+        if found == i64::from(self.application_id) {
+            let known = self.version();
+            return match version > known {
+                true => Err(SqliteError::NewerSchema { found: version, known }),
+                false => Ok(()),
+            };
+        }
+        let sql = "SELECT count(*) FROM sqlite_schema";
+        let tables: i64 = connection.query_row(sql, (), |row| row.get(0))?;
+        match (found, version, tables) {
+            (0, 0, 0) => Ok(()),
+            _ => Err(SqliteError::Foreign { found }),
+        }
+    }
+
+    fn migrate(&self, transaction: &Transaction<'_>) -> Result<()> {
+        let done = usize::try_from(version(transaction)?)
+            .map_err(|_| SqliteError::damaged("the schema's version is negative"))?;
+        for step in self.steps.iter().skip(done) {
+            step(transaction)?;
+        }
+        transaction.pragma_update(None, "application_id", self.application_id)?;
+        transaction.pragma_update(None, "user_version", self.version())?;
+        Ok(())
+    }
+}
+
+fn version(connection: &Connection) -> Result<i64> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    // Without the flag for URIs: a path is a path.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// No memory map: a file that somebody cuts short would end the process.
+fn prepare(connection: &Connection, schema: Schema) -> Result<()> {
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(SqliteError::damaged(format!("the database's journal is {mode}, not a WAL")));
+    }
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -8_000)?;
+    connection.pragma_update(None, "wal_autocheckpoint", schema.checkpoint_pages)?;
+    Ok(())
+}
+
+fn truncate_wal(connection: &Connection) -> Result<bool> {
+    // Somebody who reads for long holds up no more than this.
+    connection.busy_timeout(LONGEST_READ)?;
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let busy = connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+    connection.busy_timeout(PATIENCE)?;
+    Ok(busy? == 0)
+}
+
+/// Tries again while another process is in the way, for as long as a transaction may take.
+fn patiently<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match work() {
+            Err(error) if error.is_busy() && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A transaction that a panic left is rolled back when it is dropped: the connection is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! What can go wrong with a database, and what it is to a caller.
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, ErrorKind};
+
+/// A failure of an engine that stands on SQLite.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SqliteError {
+    #[error("the database failed")]
+    Engine { source: rusqlite::Error },
+    #[error("the database failed to commit: the change may or may not be there")]
+    Unknown { source: rusqlite::Error },
+    #[error("{problem}")]
+    Damaged { problem: String },
+    #[error(
+        "SQLite {found} is linked, which can lose what several connections write; 3.51.3 or newer \
+         is needed"
+    )]
+    OldLibrary { found: &'static str },
+    #[error("the database has schema {found}, this version reads up to {known}")]
+    NewerSchema { found: i64, known: i64 },
+    #[error("the file is a database of something else (application id {found:#010x})")]
+    Foreign { found: i64 },
+    #[error("the database is in use, and cannot be brought in order after a failed commit")]
+    Suspect,
+    /// What is wrong is not the database.
+    #[error(transparent)]
+    Other(Box<Error>),
+}
+
+impl SqliteError {
+    pub(crate) fn damaged(problem: impl Into<String>) -> Self {
+        Self::Damaged { problem: problem.into() }
+    }
+
+    /// A failed commit, whose outcome depends on what failed.
+    pub(super) fn of_commit(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            // A sync that failed may come after the last byte was written.
+            Some(ErrorCode::SystemIoFailure) => Self::Unknown { source },
+            _ => Self::Engine { source },
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Engine { source }
+            if matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseBusy)))
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Engine { source } => kind_of(source),
+            Self::Unknown { .. } => ErrorKind::Indeterminate,
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::OldLibrary { .. } => ErrorKind::Unsupported,
+            Self::NewerSchema { .. } => ErrorKind::UnsupportedVersion,
+            Self::Foreign { .. } => ErrorKind::Invalid,
+            Self::Suspect => ErrorKind::Unavailable,
+            Self::Other(error) => error.kind(),
+        }
+    }
+}
+
+fn kind_of(error: &rusqlite::Error) -> ErrorKind {
+    use rusqlite::Error as E;
+    match error {
+        E::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => ErrorKind::Corrupt,
+            ErrorCode::TooBig => ErrorKind::LimitExceeded,
+            _ => ErrorKind::Unavailable,
+        },
+        // What is stored is not what was written.
+        E::FromSqlConversionFailure(..)
+        | E::IntegralValueOutOfRange(..)
+        | E::Utf8Error(..)
+        | E::InvalidColumnType(..) => ErrorKind::Corrupt,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Engine { source }
+    }
+}
+
+impl From<Error> for SqliteError {
+    fn from(error: Error) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+impl From<SqliteError> for Error {
+    fn from(error: SqliteError) -> Self {
+        let converted = Self::new(error.kind(), error.to_string());
+        match error {
+            SqliteError::Other(error) => *error,
+            SqliteError::Engine { source } | SqliteError::Unknown { source } => {
+                converted.with("reason", &source).caused_by(source)
+            }
+            _ => converted,
+        }
+    }
+}

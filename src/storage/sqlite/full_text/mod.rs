@@ -1,0 +1,296 @@
+//! Full text: FTS5 over tokens that are cut here, numbered by time.
+//!
+//! | table | holds |
+//! | --- | --- |
+//! | `docs` | the passages of a turn as they were given, under a number |
+//! | `texts` | FTS5 without content: the tokens of each number, a column for each role |
+//! | `full_text` | `spill` and `tokens`, below |
+//!
+//! A number is the turn's time in seconds times four and a slot, so that the newest come first when
+//! numbers are walked downwards, without a sort. Where the slots of a second are taken a later
+//! number is; `spill` is the furthest that this ever went.
+//!
+//! The column `scope` holds a token for the owner and one for the session, so that a search through
+//! one owner's turns is an AND of two lists. Each passage begins with a token for its kind, which
+//! narrows a search by kind, and over which no phrase reaches. These tokens begin with a character
+//! of a private-use area, as no token of a text does.
+//!
+//! Tokens are taken out again by cutting the stored passages once more: `tokens` says by which rules
+//! they were cut, and where these are others now all of it is built anew.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::catalogue::{SessionRow, integer};
+use super::error::SqliteError;
+use crate::id::TurnId;
+use crate::storage::text::tokens;
+use crate::storage::{Passage, PassageRole, TurnText};
+
+mod expression;
+mod passages;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::search::search;
+
+type Result<T, E = SqliteError> = std::result::Result<T, E>;
+
+/// How many numbers a second has.
+const SLOTS: i64 = 4;
+
+/// The tables `docs`, `texts` and `full_text`.
+pub(crate) fn create(connection: &Connection) -> Result<()> {
+    connection.execute_batch(
+        "CREATE TABLE docs (
+           doc INTEGER PRIMARY KEY,
+           session INTEGER NOT NULL,
+           turn INTEGER NOT NULL,
+           at INTEGER NOT NULL,
+           text BLOB NOT NULL
+         );
+         CREATE UNIQUE INDEX docs_turn ON docs (session, turn);
+         CREATE VIRTUAL TABLE texts USING fts5 (
+           scope, title, user, assistant, tool,
+           content = '', columnsize = 0, tokenize = 'ascii'
+         );
+         INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1);
+         CREATE TABLE full_text (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+         INSERT INTO full_text VALUES ('spill', 0);",
+    )?;
+    set_rules(connection)
+}
+
+/// By which rules texts are cut into tokens.
+fn rules() -> String {
+    let (a, b, c) = char::UNICODE_VERSION;
+    let (d, e, f) = unicode_normalization::UNICODE_VERSION;
+    format!("1, Unicode {a}.{b}.{c} and {d}.{e}.{f}")
+}
+
+fn set_rules(connection: &Connection) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO full_text VALUES ('tokens', ?1)";
+    connection.execute(sql, [rules()])?;
+    Ok(())
+}
+
+/// Whether the tokens were cut by the present rules. Nothing may be put or removed otherwise.
+pub(crate) fn is_current(connection: &Connection) -> Result<bool> {
+    let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
+    Ok(connection.query_row(sql, (), |row| row.get::<_, String>(0))? == rules())
+}
+
+/// Cuts all passages into tokens anew.
+pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
+    connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ())?;
+    let mut docs = connection.prepare(
+        "SELECT doc, docs.session, sessions.owner, text FROM docs CROSS JOIN sessions
+         ON sessions.id = docs.session ORDER BY doc",
+    )?;
+    let mut rows = docs.query(())?;
+    while let Some(row) = rows.next()? {
+        let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
+        let passages = passages::decode(row.get_ref(3)?.as_blob().map_err(other)?)?;
+        index(connection, Change::Add, row.get(0)?, session, &passages)?;
+    }
+    set_rules(connection)
+}
+
+fn other(error: rusqlite::types::FromSqlError) -> SqliteError {
+    SqliteError::damaged(format!("a turn's text: {error}"))
+}
+
+/// Sets the texts of several turns, in the order that costs least.
+pub(crate) fn put_all<'t>(
+    connection: &Connection,
+    texts: impl IntoIterator<Item = (SessionRow, &'t TurnText)>,
+) -> Result<()> {
+    let mut texts: Vec<_> = texts.into_iter().collect();
+    // FTS5 writes a segment for each number that does not follow the one before. Of two texts of
+    // one turn the later one stays the later one.
+    texts.sort_by_key(|(_, text)| text.at);
+    texts.into_iter().try_for_each(|(session, text)| put(connection, session, text))
+}
+
+/// Sets the text of a turn.
+pub(crate) fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
+    let bytes = passages::encode(&text.passages);
+    let mut doc = None;
+    if let Some(old) = stored(connection, session, text.turn)? {
+        if old.at == text.at.as_millisecond() && old.bytes == bytes {
+            return Ok(());
+        }
+        unindex(connection, session, &old)?;
+        let same_second = start(old.at) == start(text.at.as_millisecond());
+        doc = (same_second && !text.passages.is_empty()).then_some(old.doc);
+        if doc.is_none() {
+            connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
+        }
+    }
+    // What says nothing cannot be found.
+    if text.passages.is_empty() {
+        return Ok(());
+    }
+    let doc = match doc {
+        Some(doc) => doc,
+        None => free(connection, session, text)?,
+    };
+    connection.prepare_cached("INSERT OR REPLACE INTO docs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+        params![doc, session.id, integer(text.turn.get())?, text.at.as_millisecond(), bytes],
+    )?;
+    index(connection, Change::Add, doc, session, &text.passages)
+}
+
+/// Removes the text of a turn.
+pub(crate) fn remove_turn(
+    connection: &Connection,
+    session: SessionRow,
+    turn: TurnId,
+) -> Result<()> {
+    if let Some(old) = stored(connection, session, turn)? {
+        unindex(connection, session, &old)?;
+        connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
+    }
+    Ok(())
+}
+
+/// Removes the texts of all of a session's turns.
+pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
+    let mut query = connection
+        .prepare_cached("SELECT doc, at, text FROM docs WHERE session = ?1 ORDER BY doc")?;
+    let mut rows = query.query([session.id])?;
+    while let Some(row) = rows.next()? {
+        unindex(connection, session, &Stored::read(row)?)?;
+    }
+    connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
+    Ok(())
+}
+
+/// Removes the texts of all turns.
+pub(crate) fn clear(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "INSERT INTO texts (texts) VALUES ('delete-all');
+         DELETE FROM docs;
+         UPDATE full_text SET value = 0 WHERE name = 'spill';",
+    )?)
+}
+
+/// A turn's text as it is stored.
+struct Stored {
+    doc: i64,
+    at: i64,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { doc: row.get(0)?, at: row.get(1)?, bytes: row.get(2)? })
+    }
+}
+
+fn stored(connection: &Connection, session: SessionRow, turn: TurnId) -> Result<Option<Stored>> {
+    let mut query = connection
+        .prepare_cached("SELECT doc, at, text FROM docs WHERE session = ?1 AND turn = ?2")?;
+    Ok(query.query_row([session.id, integer(turn.get())?], Stored::read).optional()?)
+}
+
+/// The first number of a time's second.
+fn start(at: i64) -> i64 {
+    at.div_euclid(1_000).max(0) * SLOTS
+}
+
+/// A number for a turn, near its time.
+fn free(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<i64> {
+    let start = start(text.at.as_millisecond());
+    let mut taken = connection.prepare_cached("SELECT 1 FROM docs WHERE doc = ?1")?;
+    for attempt in 0_u32.. {
+        let displacement = displacement(session, text.turn, attempt);
+        let doc = start + displacement;
+        if !taken.exists([doc])? {
+            connection
+                .prepare_cached(
+                    "UPDATE full_text SET value = ?1 WHERE name = 'spill' AND value < ?1",
+                )?
+                .execute([displacement])?;
+            return Ok(doc);
+        }
+    }
+    Err(SqliteError::damaged("all numbers are taken"))
+}
+
+/// How far from its second's first number a turn is tried: one place after the other at first, then
+/// anywhere in a range that grows, since thousands of imported turns may be of one second.
+fn displacement(session: SessionRow, turn: TurnId, attempt: u32) -> i64 {
+    const IN_ORDER: u32 = 16;
+    let Some(further) = attempt.checked_sub(IN_ORDER) else { return i64::from(attempt) };
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&session.id.to_le_bytes());
+    hasher.update(&turn.get().to_le_bytes());
+    hasher.update(&attempt.to_le_bytes());
+    let range = 1_i64 << (6 + further / 2).min(32);
+    i64::from(hasher.finalize()) % range
+}
+
+/// The columns that hold text.
+const ROLES: [PassageRole; 4] =
+    [PassageRole::Title, PassageRole::User, PassageRole::Assistant, PassageRole::Tool];
+
+enum Change {
+    Add,
+    Remove,
+}
+
+fn unindex(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
+    let passages = passages::decode(&stored.bytes)?;
+    index(connection, Change::Remove, stored.doc, session, &passages)
+}
+
+/// Adds a number's tokens to the index, or takes them out.
+fn index(
+    connection: &Connection,
+    change: Change,
+    doc: i64,
+    session: SessionRow,
+    passages: &[Passage],
+) -> Result<()> {
+    let sql = match change {
+        Change::Add => {
+            "INSERT INTO texts (rowid, scope, title, user, assistant, tool)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+        }
+        Change::Remove => {
+            "INSERT INTO texts (texts, rowid, scope, title, user, assistant, tool)
+             VALUES ('delete', ?1, ?2, ?3, ?4, ?5, ?6)"
+        }
+    };
+    let scope = format!("{} {}", owner_token(session.owner), session_token(session.id));
+    let [title, user, assistant, tool] = ROLES.map(|role| column(role, passages));
+    connection.prepare_cached(sql)?.execute(params![doc, scope, title, user, assistant, tool])?;
+    Ok(())
+}
+
+/// The tokens of the passages of a role.
+fn column(role: PassageRole, passages: &[Passage]) -> String {
+    let mut column = String::new();
+    for passage in passages.iter().filter(|passage| passage.role == role) {
+        column.push_str(&kind_token(&passage.kind));
+        for token in tokens(&passage.text) {
+            column.push(' ');
+            column.push_str(&token.term);
+        }
+        column.push(' ');
+    }
+    column
+}
+
+fn kind_token(kind: &str) -> String {
+    format!("\u{E000}{:08x}", crc32fast::hash(kind.as_bytes()))
+}
+
+fn owner_token(owner: i64) -> String {
+    format!("\u{E001}{owner}")
+}
+
+fn session_token(session: i64) -> String {
+    format!("\u{E002}{session}")
+}

@@ -1,0 +1,243 @@
+//! Finding turns: the newest by walking numbers downwards, the most relevant out of these.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{ControlFlow, RangeInclusive};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use super::{Result, SLOTS, expression, other, passages, start};
+use crate::id::{OwnerId, SessionId, TurnId};
+use crate::storage::sqlite::SqliteError;
+use crate::storage::sqlite::catalogue::{self, SessionRow, unsigned, up};
+use crate::storage::text::RANKED;
+use crate::storage::text::scan::{self, Counted, Order, Place};
+use crate::storage::{Cursor, ListQuery, Page, SessionKey, TextHit, TextOrder, TextQuery, listing};
+
+/// Up to so many sessions are part of the expression; of more each hit's is looked at.
+const SESSIONS: usize = 256;
+
+/// Finds turns of one owner, in the order of [`scan`](crate::storage::text::scan).
+pub(crate) fn search(
+    connection: &Connection,
+    owner: &OwnerId,
+    query: &TextQuery,
+    after: Option<&Cursor>,
+) -> Result<Page<TextHit>> {
+    let limit = query.check()?;
+    let mark = scan::mark(owner, query);
+    let after = after.map(|cursor| Place::after(cursor, mark)).transpose()?;
+    let nothing = Page { items: Vec::new(), next: None };
+    let Some(number) = catalogue::owner_number(connection, owner)? else { return Ok(nothing) };
+    let Some(search) = Search::new(connection, number, query)? else { return Ok(nothing) };
+    let (found, next) = match query.order {
+        TextOrder::Newest => search.newest(limit, mark, after)?,
+        TextOrder::Relevance => search.most_relevant(limit, mark, after)?,
+    };
+    let next = next.map(|place| listing::encode_cursor(&place)).transpose()?;
+    let items = found.into_iter().map(|found| search.hit(owner, found)).collect::<Result<_>>()?;
+    Ok(Page { items, next })
+}
+
+struct Search<'s> {
+    connection: &'s Connection,
+    owner: i64,
+    query: &'s TextQuery,
+    expression: String,
+    /// What a hit's session must fit, unless the expression sees to it.
+    sessions: ListQuery,
+    spill: i64,
+}
+
+/// A turn that was found.
+struct Found {
+    doc: i64,
+    order: Order,
+    counted: Option<Counted>,
+}
+
+impl<'s> Search<'s> {
+    /// None if no session fits.
+    fn new(connection: &'s Connection, owner: i64, query: &'s TextQuery) -> Result<Option<Self>> {
+        let (limit, order) = (query.sessions.limit, query.sessions.order);
+        let mut sessions = ListQuery { limit, order, ..ListQuery::default() };
+        let mut few = None;
+        if query.sessions != sessions {
+            let ids = catalogue::matching(connection, owner, &query.sessions, SESSIONS + 1)?;
+            match ids.len() {
+                0 => return Ok(None),
+                1..=SESSIONS => few = Some(ids),
+                _ => sessions = query.sessions.clone(),
+            }
+        }
+        let expression = expression::expression(owner, query, few.as_deref());
+        let spill = "SELECT value FROM full_text WHERE name = 'spill'";
+        let spill = connection.prepare_cached(spill)?.query_row((), |row| row.get(0))?;
+        Ok(Some(Self { connection, owner, query, expression, sessions, spill }))
+    }
+
+    fn newest(
+        &self,
+        limit: usize,
+        mark: u64,
+        after: Option<Place>,
+    ) -> Result<(Vec<Found>, Option<Place>)> {
+        let after = after.as_ref().map(Place::order);
+        let mut found = Vec::new();
+        let is_new = |order: &Order| after.as_ref().is_none_or(|after| order > after);
+        let is_asked = |order: &Order| is_new(order);
+        let mut more = false;
+        self.walk(after.as_ref(), false, is_asked, |hit| {
+            more = found.len() == limit;
+            if more {
+                return ControlFlow::Break(());
+            }
+            found.push(hit);
+            ControlFlow::Continue(())
+        })?;
+        let last = found.last().filter(|_| more);
+        let next = last.map(|last: &Found| Place::of(&last.order, 0, mark));
+        Ok((found, next))
+    }
+
+    fn most_relevant(
+        &self,
+        limit: usize,
+        mark: u64,
+        after: Option<Place>,
+    ) -> Result<(Vec<Found>, Option<Place>)> {
+        let first = after.as_ref().map(Place::order);
+        let mut found = Vec::new();
+        let is_asked = |order: &Order| first.as_ref().is_none_or(|first| order >= first);
+        self.walk(first.as_ref(), true, is_asked, |hit| {
+            found.push(hit);
+            if found.len() == RANKED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let newest = found.first().map(|found: &Found| found.order.clone());
+        let counted: Vec<&Counted> = found.iter().filter_map(|f| f.counted.as_ref()).collect();
+        let mut ranked: Vec<(f64, Found)> = scan::scores(&counted).into_iter().zip(found).collect();
+        // Of two that are as good the newer one comes first.
+        ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let skip = after.map_or(0, |place| place.skip);
+        let more = ranked.len() > skip.saturating_add(limit);
+        let page: Vec<Found> =
+            ranked.into_iter().skip(skip).take(limit).map(|(_, found)| found).collect();
+        let next = newest.filter(|_| more);
+        let next = next.map(|newest| Place::of(&newest, skip + page.len(), mark));
+        Ok((page, next))
+    }
+
+    /// Goes from the newest hit to the oldest, until it is told to stop.
+    ///
+    /// A hit is told of once no number that follows can be of a newer turn.
+    fn walk(
+        &self,
+        from: Option<&Order>,
+        counts: bool,
+        is_asked: impl Fn(&Order) -> bool,
+        mut each: impl FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let docs = self.docs(from);
+        let mut statement = self.connection.prepare_cached(
+            "SELECT texts.rowid, session, turn, at, text FROM texts LEFT JOIN docs
+             ON doc = texts.rowid
+             WHERE texts MATCH ?1 AND texts.rowid BETWEEN ?2 AND ?3 ORDER BY texts.rowid DESC",
+        )?;
+        let mut rows = statement.query(params![self.expression, docs.start(), docs.end()])?;
+        let mut fitting = Fitting { search: self, known: HashMap::new() };
+        let mut waiting: BTreeMap<Order, Found> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let doc: i64 = row.get(0)?;
+            while let Some(entry) = waiting.first_entry() {
+                let std::cmp::Reverse(at) = entry.key().0;
+                if at.div_euclid(1_000) <= doc / SLOTS {
+                    break;
+                }
+                if each(entry.remove()).is_break() {
+                    return Ok(());
+                }
+            }
+            if let Some(found) = self.look_at(doc, row, &mut fitting, counts, &is_asked)? {
+                waiting.insert(found.order.clone(), found);
+            }
+        }
+        for found in waiting.into_values() {
+            if each(found).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers among which hits can be.
+    fn docs(&self, from: Option<&Order>) -> RangeInclusive<i64> {
+        let first = self.query.from.map_or(0, |from| start(from.as_millisecond()));
+        let before = self.query.before.map(|before| before.as_millisecond());
+        let newest = from.map(|(std::cmp::Reverse(at), ..)| *at);
+        let last = [before, newest].into_iter().flatten().min();
+        first..=last.map_or(i64::MAX, |last| start(last).saturating_add(self.spill))
+    }
+
+    fn look_at(
+        &self,
+        doc: i64,
+        row: &Row<'_>,
+        fitting: &mut Fitting<'_, '_>,
+        counts: bool,
+        is_asked: impl Fn(&Order) -> bool,
+    ) -> Result<Option<Found>> {
+        let Some(session) = row.get::<_, Option<i64>>(1)? else {
+            return Err(SqliteError::damaged("a turn is in the full text's index alone"));
+        };
+        let at: i64 = row.get(3)?;
+        let in_time = self.query.from.is_none_or(|from| at >= up(from))
+            && self.query.before.is_none_or(|before| at < up(before));
+        if !in_time {
+            return Ok(None);
+        }
+        let Some(id) = fitting.id_of(session)? else { return Ok(None) };
+        let turn = unsigned(row.get(2)?)?;
+        let order = (std::cmp::Reverse(at), id, std::cmp::Reverse(turn));
+        if !is_asked(&order) {
+            return Ok(None);
+        }
+        let mut counted = None;
+        if counts || self.query.kind.is_some() {
+            let passages = passages::decode(row.get_ref(4)?.as_blob().map_err(other)?)?;
+            counted = scan::count(&passages, self.query);
+            if counted.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Found { doc, order, counted }))
+    }
+
+    fn hit(&self, owner: &OwnerId, found: Found) -> Result<TextHit> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT text FROM docs WHERE doc = ?1")?;
+        let bytes: Vec<u8> = statement.query_row([found.doc], |row| row.get(0))?;
+        let (std::cmp::Reverse(at), id, std::cmp::Reverse(turn)) = found.order;
+        let at = Timestamp::from_millisecond(at)
+            .map_err(|e| SqliteError::damaged(format!("a turn's time: {e}")))?;
+        let key = SessionKey::new(owner.clone(), id);
+        Ok(TextHit { key, turn: TurnId::new(turn), at, passages: passages::decode(&bytes)? })
+    }
+}
+
+/// Which sessions fit, as far as they were asked for.
+struct Fitting<'f, 's> {
+    search: &'f Search<'s>,
+    known: HashMap<i64, Option<SessionId>>,
+}
+
+impl Fitting<'_, '_> {
+    fn id_of(&mut self, session: i64) -> Result<Option<SessionId>> {
+        if let Some(known) = self.known.get(&session) {
+            return Ok(known.clone());
+        }
+        let row = SessionRow { id: session, owner: self.search.owner };
+        let id = catalogue::id_if_fits(self.search.connection, row, &self.search.sessions)?;
+        self.known.insert(session, id.clone());
+        Ok(id)
+    }
+}

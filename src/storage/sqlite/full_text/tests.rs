@@ -1,0 +1,281 @@
+//! Full text against the model that looks at every turn.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::OwnerId;
+use crate::storage::sqlite::catalogue;
+use crate::storage::sqlite::tests::{head, key, time};
+use crate::storage::text::scan::Scan;
+use crate::storage::{
+    Cursor, HeadFields, ListQuery, Page, SessionHead, SessionKey, Term, TextHit, TextOrder,
+    TextQuery, listing,
+};
+
+fn database() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    catalogue::create(&connection).unwrap();
+    create(&connection).unwrap();
+    connection
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(usize, TurnText),
+    RemoveTurn(usize, u64),
+    RemoveSession(usize),
+    Rebuild,
+}
+
+const WORDS: [&str; 9] =
+    ["alpha", "ALP", "beta", "gamma", "Ünder", "世界", "b\0c", "x_y", "\u{E000}"];
+
+fn text() -> impl Strategy<Value = String> {
+    proptest::collection::vec(0..WORDS.len(), 0..6)
+        .prop_map(|words| words.into_iter().map(|w| WORDS[w]).collect::<Vec<_>>().join(" "))
+}
+
+fn passage() -> impl Strategy<Value = Passage> {
+    (0..4_usize, prop_oneof![Just("k1"), Just("k2")], text())
+        .prop_map(|(role, kind, text)| Passage { role: ROLES[role], kind: kind.to_owned(), text })
+}
+
+fn turn() -> impl Strategy<Value = TurnText> {
+    // Times before 1970, and many of one second.
+    let at = prop_oneof![Just(-1_500_i64), 0..3_000_i64, 5_000..5_003_i64];
+    (0..4_u64, at, proptest::collection::vec(passage(), 0..4)).prop_map(|(turn, at, passages)| {
+        TurnText { turn: TurnId::new(turn), at: time(at), passages }
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (0..6_usize, turn()).prop_map(|(session, text)| Step::Put(session, text)),
+        2 => (0..6_usize, 0..4_u64).prop_map(|(session, turn)| Step::RemoveTurn(session, turn)),
+        2 => (0..6_usize).prop_map(Step::RemoveSession),
+        1 => Just(Step::Rebuild),
+    ]
+}
+
+fn term() -> impl Strategy<Value = Term> {
+    let word = prop_oneof![
+        Just("alpha"),
+        Just("alp"),
+        Just("a"),
+        Just("beta gamma"),
+        Just("under"),
+        Just("世界"),
+        Just("界"),
+        Just("gamma al"),
+        Just("b c"),
+        Just("x"),
+        Just("absent")
+    ];
+    (word, any::<bool>()).prop_map(|(word, prefix)| {
+        if prefix { Term::prefix(word).unwrap() } else { Term::new(word).unwrap() }
+    })
+}
+
+fn query() -> impl Strategy<Value = TextQuery> {
+    let terms = |range| proptest::collection::vec(term(), range);
+    let some = |range| proptest::option::weighted(0.2, range);
+    let kind = proptest::option::weighted(0.3, prop_oneof![Just("k1"), Just("k2"), Just("k3")]);
+    let role = proptest::option::weighted(0.3, 0..4_usize);
+    let pinned = proptest::option::weighted(0.3, any::<bool>());
+    let times = (some(-2_000..6_000_i64), some(-2_000..6_000_i64));
+    (terms(1..3), terms(0..2), role, kind, times, pinned, any::<bool>(), 1..4_usize).prop_map(
+        |(all, none, role, kind, (from, before), pinned, newest, limit)| TextQuery {
+            all,
+            none,
+            role: role.map(|role| ROLES[role]),
+            kind: kind.map(str::to_owned),
+            from: from.map(time),
+            before: before.map(time),
+            sessions: ListQuery { pinned, ..ListQuery::new() },
+            order: if newest { TextOrder::Newest } else { TextOrder::Relevance },
+            limit,
+        },
+    )
+}
+
+/// Sessions 0 to 2 are one owner's, the others another's; every second one is pinned.
+fn session(number: usize) -> (SessionKey, HeadFields) {
+    let mut key = key(&format!("s{number}"));
+    if number > 2 {
+        key.owner = OwnerId::new("other").unwrap();
+    }
+    (key, HeadFields { pinned: number.is_multiple_of(2), ..HeadFields::new(time(0)) })
+}
+
+type Model = BTreeMap<(usize, u64), TurnText>;
+
+fn expected(
+    owner: &OwnerId,
+    query: &TextQuery,
+    model: &Model,
+    after: Option<&Cursor>,
+) -> Page<TextHit> {
+    let mut scan = Scan::new(owner, query, after).unwrap();
+    for ((number, _), text) in model {
+        let (key, fields) = session(*number);
+        let session = SessionHead { key: key.clone(), head: head(fields) };
+        if key.owner == *owner && listing::fits(&session, &query.sessions) {
+            scan.look_at(&key, text);
+        }
+    }
+    scan.finish().unwrap()
+}
+
+fn apply(connection: &Connection, model: &mut Model, step: Step) {
+    let row = |number| {
+        let (key, fields) = session(number);
+        catalogue::upsert(connection, &key, &head(fields)).unwrap()
+    };
+    match step {
+        Step::Put(number, text) => {
+            put_all(connection, [(row(number), &text)]).unwrap();
+            model.insert((number, text.turn.get()), text);
+        }
+        Step::RemoveTurn(number, turn) => {
+            remove_turn(connection, row(number), TurnId::new(turn)).unwrap();
+            model.remove(&(number, turn));
+        }
+        Step::RemoveSession(number) => {
+            remove_session(connection, row(number)).unwrap();
+            catalogue::remove(connection, &session(number).0).unwrap();
+            model.retain(|(session, _), _| *session != number);
+        }
+        Step::Rebuild => rebuild(connection).unwrap(),
+    }
+}
+
+fn check_integrity(connection: &Connection) {
+    connection.execute("INSERT INTO texts (texts) VALUES ('integrity-check')", ()).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn turns_are_found_as_the_model_finds_them(
+        steps in proptest::collection::vec(step(), 0..40),
+        queries in proptest::collection::vec(query(), 12),
+    ) {
+        let connection = database();
+        let mut model = Model::new();
+        for step in steps {
+            apply(&connection, &mut model, step);
+        }
+        check_integrity(&connection);
+        for query in queries {
+            for owner in ["local", "other"] {
+                let owner = OwnerId::new(owner).unwrap();
+                let mut after = None;
+                loop {
+                    let found = search(&connection, &owner, &query, after.as_ref()).unwrap();
+                    assert_eq!(found, expected(&owner, &query, &model, after.as_ref()), "{query:?}");
+                    after = found.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn turn_text(turn: u64, at: i64, text: &str) -> TurnText {
+    let passage =
+        Passage { role: PassageRole::User, kind: "request".to_owned(), text: text.to_owned() };
+    TurnText { turn: TurnId::new(turn), at: time(at), passages: vec![passage] }
+}
+
+#[test]
+fn thousands_of_turns_of_one_second_are_found_in_order() {
+    let connection = database();
+    let (key, fields) = session(0);
+    let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+    let texts: Vec<TurnText> = (1..=3_000).map(|turn| turn_text(turn, 1_000, "same")).collect();
+    put_all(&connection, texts.iter().map(|text| (row, text))).unwrap();
+    let query = TextQuery { limit: 700, ..TextQuery::new(vec![Term::new("same").unwrap()]) };
+    let (mut turns, mut after) = (Vec::new(), None);
+    loop {
+        let page = search(&connection, &key.owner, &query, after.as_ref()).unwrap();
+        turns.extend(page.items.iter().map(|hit| hit.turn.get()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(turns, (1..=3_000).rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn one_of_many_fitting_sessions_is_found_by_looking_at_it() {
+    let connection = database();
+    let owner = OwnerId::local();
+    for number in 0..700_u64 {
+        let fields = HeadFields { pinned: number.is_multiple_of(2), ..HeadFields::new(time(0)) };
+        let row =
+            catalogue::upsert(&connection, &key(&format!("n{number:03}")), &head(fields)).unwrap();
+        put(&connection, row, &turn_text(1, i64::try_from(number).unwrap(), "word")).unwrap();
+    }
+    let found = |sessions: ListQuery| {
+        let query = TextQuery {
+            sessions,
+            limit: 1_000,
+            ..TextQuery::new(vec![Term::new("word").unwrap()])
+        };
+        search(&connection, &owner, &query, None).unwrap().items.len()
+    };
+    assert_eq!(found(ListQuery::new().pinned(true)), 350);
+    assert_eq!(found(ListQuery::new()), 700);
+    // As many as are named in the expression.
+    let few = ListQuery { title: Some(String::new()), ..ListQuery::new() };
+    connection.execute("DELETE FROM sessions WHERE id > 256", ()).unwrap();
+    assert_eq!(found(few), 256);
+    assert_eq!(found(ListQuery::new().tag("nobody has it")), 0);
+}
+
+#[test]
+fn texts_that_were_cut_by_other_rules_are_cut_anew() {
+    let connection = database();
+    let (key, fields) = session(0);
+    let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+    put(&connection, row, &turn_text(1, 0, "word")).unwrap();
+    assert!(is_current(&connection).unwrap());
+    connection.execute("UPDATE full_text SET value = 'old' WHERE name = 'tokens'", ()).unwrap();
+    connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ()).unwrap();
+    assert!(!is_current(&connection).unwrap());
+    rebuild(&connection).unwrap();
+    assert!(is_current(&connection).unwrap());
+    let query = TextQuery::new(vec![Term::new("word").unwrap()]);
+    assert_eq!(search(&connection, &key.owner, &query, None).unwrap().items.len(), 1);
+    clear(&connection).unwrap();
+    assert_eq!(search(&connection, &key.owner, &query, None).unwrap().items.len(), 0);
+}
+
+#[test]
+fn a_removed_text_leaves_no_byte_in_the_tables() {
+    let connection = database();
+    let (first, fields) = session(0);
+    let row = catalogue::upsert(&connection, &first, &head(fields.clone())).unwrap();
+    let other = catalogue::upsert(&connection, &session(1).0, &head(fields)).unwrap();
+    for turn in 0..200 {
+        put(&connection, row, &turn_text(turn, 1_000, &format!("canary{turn}"))).unwrap();
+        put(&connection, other, &turn_text(turn, 1_000, &format!("stays{turn}"))).unwrap();
+    }
+    let bytes = || {
+        let mut query = connection.prepare("SELECT block FROM texts_data").unwrap();
+        let blocks = query.query_map((), |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        String::from_utf8_lossy(&blocks.map(Result::unwrap).collect::<Vec<_>>().concat())
+            .into_owned()
+    };
+    assert!(bytes().contains("canary"));
+    remove_session(&connection, row).unwrap();
+    assert!(!bytes().contains("canary"));
+    assert!(bytes().contains("stays"));
+    check_integrity(&connection);
+}

@@ -1,0 +1,359 @@
+//! The catalogue, the facts and the database, against the model in memory.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::catalogue::{self, SessionRow};
+use super::database::{Database, Schema, Sync};
+use super::{SqliteError, facts};
+use crate::error::{Error, ErrorKind};
+use crate::id::{OwnerId, SessionId, TurnId, WorkspaceId};
+use crate::model::{ResponseState, SessionStatus};
+use crate::storage::{
+    Cursor, Head, HeadFields, Incarnation, ListOrder, ListQuery, Page, Revision, SessionHead,
+    SessionKey, StatisticsQuery, Totals, TurnFacts, VersionToken, listing,
+};
+
+pub(super) fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap()
+}
+
+pub(super) fn key(id: &str) -> SessionKey {
+    SessionKey::new(OwnerId::local(), SessionId::new(id).unwrap())
+}
+
+pub(super) fn head(fields: HeadFields) -> Head {
+    Head {
+        incarnation: Incarnation::new(2),
+        revision: Revision::new(7),
+        base: Revision::new(3),
+        token: VersionToken("7.t".to_owned()),
+        fields,
+    }
+}
+
+fn catalogue() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    catalogue::create(&connection).unwrap();
+    connection
+}
+
+/// Values that are often the same, so that ties and conditions meet.
+fn fields() -> impl Strategy<Value = HeadFields> {
+    let title = prop_oneof![Just("".to_owned()), Just("Ünder a\0 B".to_owned()), "[aAbÄß]{0,3}"];
+    let state = proptest::option::of(prop_oneof![
+        Just(ResponseState::Complete),
+        Just(ResponseState::NeedsInput)
+    ]);
+    let tags =
+        proptest::collection::btree_set(prop_oneof![Just("a"), Just("a\u{1f}b"), Just("\"")], 0..3);
+    let workspace = proptest::option::of(prop_oneof![Just("w1"), Just("w2")]);
+    let parent = proptest::option::of(Just("s1"));
+    (title, 0..3_u8, any::<bool>(), tags, workspace, parent, -2..3_i64, 0..4_i64, state).prop_map(
+        |(title, status, pinned, tags, workspace, parent, created, active, state)| HeadFields {
+            title,
+            status: [SessionStatus::Active, SessionStatus::Archived, SessionStatus::Trashed]
+                [usize::from(status)],
+            pinned,
+            tags: tags.into_iter().map(str::to_owned).collect(),
+            agent: (created == 1).then(|| "agent".to_owned()),
+            workspace: workspace.map(|w| WorkspaceId::new(w).unwrap()),
+            parent: parent.map(|p| SessionId::new(p).unwrap()),
+            active: time(active),
+            turns: 3,
+            state,
+            extra: [("later".to_owned(), serde_json::json!({"kept": [1, "x"]}))].into(),
+            ..HeadFields::new(time(created))
+        },
+    )
+}
+
+fn query() -> impl Strategy<Value = ListQuery> {
+    let order =
+        prop_oneof![Just(ListOrder::LastActive), Just(ListOrder::Created), Just(ListOrder::Title)];
+    let workspaces =
+        proptest::collection::vec(proptest::option::of(prop_oneof![Just("w1"), Just("w2")]), 0..3);
+    let some = || proptest::option::weighted(0.2, -2..4_i64);
+    let maybe = || proptest::bool::weighted(0.2);
+    let title = proptest::option::weighted(0.2, prop_oneof![Just("A"), Just("ä"), Just("\0 b")]);
+    let times = (some(), some(), some(), some());
+    (order, 1..4_usize, workspaces, times, (maybe(), maybe(), maybe(), maybe(), maybe()), title)
+        .prop_map(
+            |(order, limit, workspaces, times, (tag, pinned, agent, parent, state), title)| {
+                let mut query = ListQuery::new().order(order).limit(limit);
+                query.workspaces = workspaces
+                    .into_iter()
+                    .map(|workspace| workspace.map(|w| WorkspaceId::new(w).unwrap()))
+                    .collect();
+                query = query
+                    .created(times.0.map(time), times.1.map(time))
+                    .active(times.2.map(time), times.3.map(time));
+                if tag {
+                    query =
+                        query.tag("a").status(SessionStatus::Active).status(SessionStatus::Trashed);
+                }
+                if pinned {
+                    query = query.pinned(true);
+                }
+                if agent {
+                    query = query.agent("agent");
+                }
+                if parent {
+                    query = query.parent(SessionId::new("s1").unwrap());
+                }
+                if state {
+                    query = query.state(ResponseState::NeedsInput);
+                }
+                query.title = title.map(str::to_owned);
+                query
+            },
+        )
+}
+
+/// All pages of a list, with their cursors.
+fn pages(
+    query: &ListQuery,
+    mut page: impl FnMut(Option<&Cursor>) -> Page<SessionHead>,
+) -> Vec<Page<SessionHead>> {
+    let mut pages = vec![page(None)];
+    while let Some(next) = pages.last().and_then(|page| page.next.clone()) {
+        pages.push(page(Some(&next)));
+        assert!(pages.len() < 100, "{query:?} does not end");
+    }
+    pages
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_catalogue_lists_as_the_model_does(
+        changes in proptest::collection::vec((0..9_usize, proptest::option::weighted(0.9, fields())), 0..24),
+        queries in proptest::collection::vec(query(), 6),
+    ) {
+        let connection = catalogue();
+        let mut model = std::collections::BTreeMap::new();
+        for (id, fields) in changes {
+            let key = key(&format!("s{id}"));
+            match fields {
+                Some(fields) => {
+                    let head = head(fields);
+                    let row = catalogue::upsert(&connection, &key, &head).unwrap();
+                    assert_eq!(catalogue::get(&connection, &key).unwrap(), Some((row, head.clone())));
+                    model.insert(key, head);
+                }
+                None => {
+                    let removed = catalogue::remove(&connection, &key).unwrap();
+                    assert_eq!(removed.is_some(), model.remove(&key).is_some());
+                }
+            }
+        }
+        let owner = OwnerId::local();
+        for query in queries {
+            let heads = || model.clone().into_iter().map(|(key, head)| SessionHead { key, head });
+            let expected = pages(&query, |after| listing::page(heads(), &query, after).unwrap());
+            let found = pages(&query, |after| catalogue::page(&connection, &owner, &query, after).unwrap());
+            assert_eq!(found, expected, "{query:?}");
+            let count = heads().filter(|session| listing::fits(session, &query)).count() as u64;
+            assert_eq!(catalogue::count(&connection, &owner, &query).unwrap(), count);
+        }
+        let owners = catalogue::owners(&connection, None).unwrap().items;
+        assert_eq!(owners.is_empty(), model.is_empty());
+    }
+}
+
+#[test]
+fn an_id_is_never_used_again_and_only_positions_advance() {
+    let connection = catalogue();
+    let mut head = head(HeadFields::new(time(5)));
+    let first = catalogue::upsert(&connection, &key("a"), &head).unwrap();
+    head.revision = Revision::new(8);
+    catalogue::advance(&connection, first, &head).unwrap();
+    assert_eq!(catalogue::get(&connection, &key("a")).unwrap(), Some((first, head.clone())));
+    assert_eq!(catalogue::remove(&connection, &key("a")).unwrap(), Some(first));
+    assert_eq!(catalogue::remove(&connection, &key("a")).unwrap(), None);
+    let second = catalogue::upsert(&connection, &key("a"), &head).unwrap();
+    assert!(second.id > first.id && second.owner > first.owner);
+}
+
+#[test]
+fn a_damaged_head_is_listed_with_the_reason() {
+    let connection = catalogue();
+    for id in ["a", "b", "c"] {
+        catalogue::upsert(&connection, &key(id), &head(HeadFields::new(time(5)))).unwrap();
+    }
+    connection.execute("UPDATE sessions SET head = '{' WHERE session = 'b'", ()).unwrap();
+    let error = Error::from(catalogue::get(&connection, &key("b")).unwrap_err());
+    assert_eq!((error.kind(), error.context("session")), (ErrorKind::Corrupt, Some("b")));
+    let query = ListQuery::new().limit(1).order(ListOrder::Title);
+    let owner = OwnerId::local();
+    let all = pages(&query, |after| catalogue::page(&connection, &owner, &query, after).unwrap());
+    let items: Vec<SessionHead> = all.into_iter().flat_map(|page| page.items).collect();
+    assert_eq!(items.iter().map(|s| s.key.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert!(items[1].head.fields.extra.contains_key("unreadable"));
+}
+
+#[test]
+fn cursors_of_other_queries_are_refused() {
+    let connection = catalogue();
+    for id in ["a", "b"] {
+        catalogue::upsert(&connection, &key(id), &head(HeadFields::new(time(5)))).unwrap();
+    }
+    let owner = OwnerId::local();
+    let query = ListQuery::new().limit(1);
+    let next = catalogue::page(&connection, &owner, &query, None).unwrap().next.unwrap();
+    for query in [ListQuery::new().order(ListOrder::Title), ListQuery::new().pinned(false)] {
+        let error =
+            Error::from(catalogue::page(&connection, &owner, &query, Some(&next)).unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    let nonsense = Cursor("nonsense".to_owned());
+    assert!(catalogue::page(&connection, &owner, &query, Some(&nonsense)).is_err());
+    assert!(catalogue::page(&connection, &owner, &ListQuery::new().limit(0), None).is_err());
+}
+
+#[test]
+fn no_list_sorts_all_sessions() {
+    let connection = catalogue();
+    for order in [ListOrder::LastActive, ListOrder::Created, ListOrder::Title] {
+        let query = ListQuery::new().order(order);
+        for query in [query.clone(), query.clone().workspace(WorkspaceId::new("w").unwrap())] {
+            for after in [false, true] {
+                let plan = catalogue::plan(&connection, &query, after).unwrap();
+                assert!(!plan.contains("TEMP B-TREE"), "{order:?}: {plan}");
+                assert!(plan.contains("SEARCH sessions USING INDEX"), "{order:?}: {plan}");
+                assert_eq!(after, plan.contains(",session)>(?,?)"), "{order:?}: {plan}");
+            }
+        }
+    }
+}
+
+#[test]
+fn facts_add_up_by_owner_and_time() {
+    let connection = catalogue();
+    facts::create(&connection).unwrap();
+    let row =
+        |id| catalogue::upsert(&connection, &key(id), &head(HeadFields::new(time(5)))).unwrap();
+    let turn = |session: SessionRow, turn, at, state| {
+        let facts = TurnFacts {
+            turn: TurnId::new(turn),
+            at: time(at),
+            state,
+            model: None,
+            input_tokens: 10,
+            output_tokens: 1,
+            duration_ms: None,
+        };
+        facts::put(&connection, session, &facts).unwrap();
+    };
+    let (a, b) = (row("a"), row("b"));
+    turn(a, 1, 10, ResponseState::Streaming);
+    turn(a, 1, 10, ResponseState::Failed);
+    turn(a, 2, 20, ResponseState::Complete);
+    turn(b, 1, 30, ResponseState::Complete);
+    let totals = |from: Option<i64>, before: Option<i64>| {
+        let query = StatisticsQuery { from: from.map(time), before: before.map(time) };
+        facts::totals(&connection, &OwnerId::local(), &query).unwrap()
+    };
+    let expected = Totals { sessions: 2, turns: 3, failed: 1, input_tokens: 30, output_tokens: 3 };
+    assert_eq!(totals(None, None), expected);
+    let expected = Totals { sessions: 1, turns: 1, failed: 0, input_tokens: 10, output_tokens: 1 };
+    assert_eq!(totals(Some(20), Some(30)), expected);
+    facts::remove_session(&connection, a).unwrap();
+    assert_eq!(totals(None, None).turns, 1);
+}
+
+fn create(connection: &Connection) -> Result<(), SqliteError> {
+    Ok(connection.execute_batch("CREATE TABLE t (x INTEGER)")?)
+}
+
+fn widen(connection: &Connection) -> Result<(), SqliteError> {
+    Ok(connection.execute_batch("ALTER TABLE t ADD COLUMN y INTEGER DEFAULT 5")?)
+}
+
+const ONE: Schema = Schema { application_id: 0x1234, steps: &[create], checkpoint_pages: 1_000 };
+const TWO: Schema = Schema { steps: &[create, widen], ..ONE };
+
+fn refusal(path: &Path, schema: Schema) -> (ErrorKind, String) {
+    let before = std::fs::read(path).unwrap();
+    let error = Error::from(Database::open(path, schema).unwrap_err());
+    assert_eq!(std::fs::read(path).unwrap(), before, "the file was changed");
+    (error.kind(), error.message().to_owned())
+}
+
+#[test]
+fn an_older_schema_is_brought_up_and_a_newer_one_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let database = Database::open(&path, ONE).unwrap();
+    database.write(Sync::Full, |tx| Ok(tx.execute("INSERT INTO t VALUES (1)", ())?)).unwrap();
+    drop(database);
+    let sum = |database: &Database| {
+        database
+            .read(|c| Ok(c.query_row("SELECT sum(x + y) FROM t", (), |row| row.get::<_, i64>(0))?))
+            .unwrap()
+    };
+    // Opened by several at once, the steps run once.
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || Database::open(&path, TWO).unwrap())
+        })
+        .collect();
+    for thread in threads {
+        assert_eq!(sum(&thread.join().unwrap()), 6);
+    }
+    let (kind, message) = refusal(&path, ONE);
+    assert_eq!(kind, ErrorKind::UnsupportedVersion);
+    insta::assert_snapshot!(message, @"the database has schema 2, this version reads up to 1");
+}
+
+#[test]
+fn what_is_not_ours_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (x)").unwrap();
+    let (kind, message) = refusal(&path, ONE);
+    assert_eq!(kind, ErrorKind::Invalid);
+    insta::assert_snapshot!(message, @"the file is a database of something else (application id 0x00000000)");
+    std::fs::write(&path, "not a database, but long enough to be taken for the head of one")
+        .unwrap();
+    assert_eq!(refusal(&path, ONE).0, ErrorKind::Corrupt);
+}
+
+#[test]
+fn many_threads_open_an_empty_file_and_write_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let database = Database::open(&path, TWO).unwrap();
+                for x in 0..10 {
+                    database
+                        .write(Sync::Full, |tx| {
+                            Ok(tx.execute("INSERT INTO t (x) VALUES (?1)", [x])?)
+                        })
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let database = Database::open(&path, TWO).unwrap();
+    let count =
+        |c: &Connection| Ok(c.query_row("SELECT count(*) FROM t", (), |r| r.get::<_, i64>(0))?);
+    assert_eq!(database.read(count).unwrap(), 40);
+    let failed: Result<(), _> = database.write(Sync::Normal, |tx| {
+        tx.execute("INSERT INTO t (x) VALUES (1)", ())?;
+        Err(SqliteError::damaged("as planned"))
+    });
+    assert!(failed.is_err());
+    assert_eq!(database.read(count).unwrap(), 40);
+    assert!(database.truncate_wal().unwrap());
+    assert_eq!(std::fs::metadata(dir.path().join("db-wal")).unwrap().len(), 0);
+}
