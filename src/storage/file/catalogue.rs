@@ -4,13 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::changes::Change;
 use super::engine::{Engine, lock};
 use super::error::FileError;
 use super::heads::{self, Found, Heads};
+use super::layout;
 use super::system::Metadata;
 use crate::error::Result;
 use crate::id::OwnerId;
-use crate::storage::{Head, OnProgress, Progress, SessionHead, SessionKey};
+use crate::storage::{
+    Cursor, Head, ListQuery, OnProgress, Page, Progress, SessionHead, SessionKey, listing,
+};
 
 /// Heads by log, each with what its file looked like; none where it belongs to a deleted life.
 #[derive(Debug, Default)]
@@ -19,8 +23,131 @@ pub(super) struct Catalogue {
 }
 
 impl Engine {
-    /// The heads of an owner's sessions.
-    pub(super) fn heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
+    pub(super) fn list(
+        &self,
+        owner: &OwnerId,
+        query: &ListQuery,
+        after: Option<&Cursor>,
+    ) -> Result<Page<SessionHead>> {
+        listing::check(query)?;
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index
+            && let Some(page) = index.list(owner, query, after, &self.hidden()?)?
+        {
+            return Ok(page);
+        }
+        listing::page(self.heads(owner)?, query, after)
+    }
+
+    pub(super) fn count(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index
+            && let Some(count) = index.count(owner, query, &self.hidden()?)?
+        {
+            return Ok(count);
+        }
+        let heads = self.heads(owner)?;
+        Ok(heads.iter().filter(|head| listing::fits(head, query)).count() as u64)
+    }
+
+    pub(super) fn owners(&self, after: Option<&Cursor>) -> Result<Page<OwnerId>> {
+        // Whether an owner has more than half-deleted sessions only the logs can tell.
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index
+            && self.hidden()?.is_empty()
+            && let Some(page) = index.owners(after)?
+        {
+            return Ok(page);
+        }
+        listing::page_of_names(self.all_owners()?, after)
+    }
+
+    pub(super) fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index {
+            return index.rebuild(on_progress);
+        }
+        self.warm(on_progress)
+    }
+
+    pub(super) fn verify_index(&self) -> Result<()> {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index {
+            return index.verify();
+        }
+        Ok(())
+    }
+
+    pub(super) fn scrub_index(&self) -> Result<()> {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index {
+            return index.scrub();
+        }
+        Ok(())
+    }
+
+    /// Tells the index of a change.
+    pub(super) fn note(&self, key: &SessionKey, change: Change) {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index {
+            index.note(key, change);
+        }
+        #[cfg(not(feature = "sqlite"))]
+        drop((key, change));
+    }
+
+    /// Removes a deleted session from the index; what remains, in words.
+    pub(super) fn purge_index(&self, key: &SessionKey) -> Vec<String> {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index {
+            match index.purge(key) {
+                Ok(remains) => return remains,
+                Err(error) => tracing::warn!(%error, "the index is removed with what is deleted"),
+            }
+        }
+        #[cfg(not(feature = "sqlite"))]
+        let _ = key;
+        self.remove_index()
+    }
+
+    /// Removes the index of others where this storage has none: what is deleted must not stay
+    /// there. They build it anew.
+    fn remove_index(&self) -> Vec<String> {
+        let dir = layout::index(self.disk.root());
+        let removed = self.disk.list(&dir).and_then(|names| {
+            names.iter().try_for_each(|name| self.disk.remove(&dir.join(name)).map(drop))
+        });
+        match removed {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be removed");
+                vec![format!("the index in {}", self.disk.show(&dir))]
+            }
+        }
+    }
+
+    /// Sessions whose deletion was interrupted, each with the life that was deleted.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn hidden(&self) -> Result<super::index::Hidden> {
+        let mut hidden = super::index::Hidden::new();
+        for key in self.half_deleted()? {
+            if let Some(deleted) = self.tombstone(&key)? {
+                hidden.insert(key, deleted);
+            }
+        }
+        Ok(hidden)
+    }
+
+    /// The heads of an owner's sessions, out of their logs.
+    fn heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &self.index {
+            return index.scan(|| self.scan_heads(owner));
+        }
+        self.scan_heads(owner)
+    }
+
+    fn scan_heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
         let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
         let heads = Heads::new(&self.disk, &self.layout)?;
         let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
@@ -35,7 +162,7 @@ impl Engine {
         Ok(found)
     }
 
-    pub(super) fn owners(&self) -> Result<Vec<OwnerId>> {
+    fn all_owners(&self) -> Result<Vec<OwnerId>> {
         let mut owners = Vec::new();
         for owner in heads::owners(&self.disk, &self.layout)? {
             if !self.heads(&owner)?.is_empty() {
@@ -46,7 +173,7 @@ impl Engine {
         Ok(owners)
     }
 
-    pub(super) fn warm(&self, on_progress: OnProgress<'_>) -> Result<()> {
+    fn warm(&self, on_progress: OnProgress<'_>) -> Result<()> {
         lock(&self.catalogue.heads).clear();
         let owners = heads::owners(&self.disk, &self.layout)?;
         let total = Some(owners.len() as u64);

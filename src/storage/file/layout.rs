@@ -150,6 +150,10 @@ pub(super) fn locks(root: &Path) -> PathBuf {
     root.join("locks")
 }
 
+pub(super) fn index(root: &Path) -> PathBuf {
+    root.join("index")
+}
+
 /// The ids whose files (of this suffix) or directories (without one) are in a directory, in order.
 ///
 /// What has a name that no id has is not the store's, and is left alone.

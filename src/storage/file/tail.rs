@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::disk::read_range;
 use super::scan::{Backward, Before, Entry, Forward, Item};
-use super::system::{FileIdentity, OpenFile};
+use super::system::{FileIdentity, Metadata, OpenFile};
 use crate::storage::line::{self, Checksum, LineHead};
 use crate::storage::{Head, HeadFields, Incarnation, Revision, VersionToken};
 
@@ -22,6 +22,8 @@ pub(super) struct Log {
     pub(super) identity: Option<FileIdentity>,
     /// The file's length; more than the tail's end if something unfinished follows.
     pub(super) len: u64,
+    /// What the file looked like then, if it was not written at that moment.
+    pub(super) look: Option<Metadata>,
     pub(super) tail: Tail,
     pub(super) positions: Arc<Positions>,
     /// Whether the file's name is known to be durable.

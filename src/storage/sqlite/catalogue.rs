@@ -496,13 +496,13 @@ fn session_id(id: String) -> Result<SessionId> {
 }
 
 /// A number as the engine keeps it.
-pub(super) fn integer(number: u64) -> Result<i64> {
+pub(crate) fn integer(number: u64) -> Result<i64> {
     let too_large = |_| crate::Error::limit_exceeded(format!("{number} is too large a number"));
     Ok(i64::try_from(number).map_err(too_large)?)
 }
 
 /// A number as the engine kept it.
-pub(super) fn unsigned(number: i64) -> Result<u64> {
+pub(crate) fn unsigned(number: i64) -> Result<u64> {
     u64::try_from(number).map_err(|_| SqliteError::damaged("a number is negative"))
 }
 
