@@ -34,7 +34,7 @@ pub(super) struct Engine {
     pub(super) watchers: Watchers,
     pub(super) catalogue: Catalogue,
     #[cfg(feature = "sqlite")]
-    pub(super) index: Option<Index>,
+    pub(super) index: Option<Arc<Index>>,
     logs: Mutex<OpenLogs>,
     /// Sessions whose last write failed with an outcome that cannot be known.
     poisoned: Mutex<HashSet<SessionKey>>,
@@ -284,7 +284,7 @@ impl Engine {
 
 /// The store's index. Without one, lists go through the logs and nothing is searched.
 #[cfg(feature = "sqlite")]
-fn open_index(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Option<Index> {
+fn open_index(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Option<Arc<Index>> {
     if !disk.is_native() {
         return None;
     }

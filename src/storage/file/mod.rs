@@ -135,7 +135,7 @@ impl FileStorage {
 
     #[cfg(feature = "sqlite")]
     fn index(&self) -> Option<&index::Index> {
-        self.engine.index.as_ref()
+        self.engine.index.as_deref()
     }
 
     /// The store's directory.

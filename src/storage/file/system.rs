@@ -136,7 +136,7 @@ impl FileKind {
 }
 
 /// Tells one file from another: device and inode number on Unix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileIdentity {
     /// The device.
     pub device: u64,

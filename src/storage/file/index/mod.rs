@@ -16,6 +16,8 @@
 //! | `search` | full text |
 //! | `verify` | comparing it with the logs, behind |
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
@@ -28,9 +30,12 @@ use self::verify::Wanted;
 use super::changes::Change;
 use super::disk::Disk;
 use super::engine::lock;
+use super::heads;
 use super::layout::{self, Layout};
+use super::system::FileIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::sqlite::SqliteError;
+use crate::storage::sqlite::database::Sync;
 use crate::storage::{Extract, SessionKey};
 
 mod dirty;
@@ -44,7 +49,12 @@ mod verify;
 /// How long activity and text may wait. The rest of 200 ms is for writing them.
 const DELAY: Duration = Duration::from_millis(120);
 
-/// The index of one open storage. Its threads end, after what waits is written, when it is dropped.
+/// The indexes that this process has open, by the store's directory.
+static OPEN: Mutex<BTreeMap<Place, Weak<Index>>> = Mutex::new(BTreeMap::new());
+
+type Place = (PathBuf, Option<FileIdentity>);
+
+/// The index of the storages that this process has open on a store. Its threads end, after what waits is written, when it is dropped.
 #[derive(Debug)]
 pub(super) struct Index {
     shared: Arc<Shared>,
@@ -70,14 +80,31 @@ struct Shared {
     verifying: Gate,
     extracting: Gate,
     wanted: Mutex<Wanted>,
+    /// Told when nothing is being verified any more.
+    idle: Condvar,
     stop: AtomicBool,
     /// Held to read by lists that go through the logs: others give way.
     scans: RwLock<()>,
 }
 
 impl Index {
-    /// Opens the store's index, and verifies it behind.
-    pub(super) fn open(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Result<Self> {
+    /// Opens the store's index, or shares the one that this process has open: what waits to be
+    /// written must be seen by all its storages.
+    pub(super) fn open(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Result<Arc<Self>> {
+        let root = std::fs::canonicalize(disk.root())
+            .map_err(|e| Error::unavailable("the store's directory has no path").caused_by(e))?;
+        let place = (root, disk.metadata(disk.root())?.and_then(|found| found.identity));
+        let mut open = lock(&OPEN);
+        open.retain(|_, index| index.strong_count() > 0);
+        if let Some(index) = open.get(&place).and_then(Weak::upgrade) {
+            return Ok(index);
+        }
+        let index = Arc::new(Self::new(disk, layout)?);
+        open.insert(place, Arc::downgrade(&index));
+        Ok(index)
+    }
+
+    fn new(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Result<Self> {
         let shared = Arc::new(Shared {
             disk: Arc::clone(disk),
             layout: Arc::clone(layout),
@@ -92,10 +119,11 @@ impl Index {
             verifying: Gate::new(layout::locks(disk.root()).join("index-verify.lock")),
             extracting: Gate::new(layout::locks(disk.root()).join("index-text.lock")),
             wanted: Mutex::default(),
+            idle: Condvar::new(),
             stop: AtomicBool::new(false),
             scans: RwLock::default(),
         });
-        shared.generations.present(disk)?;
+        shared.begin()?;
         Ok(Self { shared, threads: Mutex::default() })
     }
 
@@ -197,8 +225,27 @@ impl Drop for Index {
 }
 
 impl Shared {
+    /// The index of a store without sessions is complete from the beginning. Asked once the index
+    /// has its name: whoever begins a session later indexes it.
+    fn begin(&self) -> Result<()> {
+        let generation = self.present()?;
+        let complete = generation.database.read(rows::is_complete);
+        if !self.checked(&generation, complete)?
+            && heads::owners(&self.disk, &self.layout)?.is_empty()
+        {
+            self.complete(&generation)?;
+        }
+        Ok(())
+    }
+
+    fn complete(&self, generation: &Generation) -> Result<()> {
+        let complete = generation.database.write(Sync::Normal, |c| rows::set_complete(c));
+        self.checked(generation, complete)
+    }
+
     fn present(&self) -> Result<Arc<Generation>> {
-        self.generations.present(&self.disk)
+        let unusable = |e| Error::unavailable("the index cannot be opened").caused_by(e);
+        self.generations.present(&self.disk).map_err(unusable)
     }
 
     /// Lists go through the logs from now on, until the index has been verified.

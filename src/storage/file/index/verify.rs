@@ -3,10 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Weak, atomic::Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::{DELAY, Generation, Index, Shared, rows};
+use super::{DELAY, Generation, Index, Shared, is_damage, rows};
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, SessionId};
 use crate::storage::file::disk::Disk;
@@ -62,13 +63,25 @@ impl Index {
         let shared = Arc::clone(&self.shared);
         if !self.spawn("chatkeep-verify", move || shared.verify_while_wanted()) {
             lock(&self.shared.wanted).runs = false;
+            self.shared.idle.notify_all();
         }
     }
 
     /// Compares the index with the logs now.
     pub(in crate::storage::file) fn verify(&self) -> Result<()> {
-        self.shared.flush(None);
-        self.shared.verify_all(&|_| {})
+        let shared = &self.shared;
+        let mut wanted = lock(&shared.wanted);
+        while wanted.runs {
+            wanted = shared.idle.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+        }
+        wanted.next = Some(Instant::now() + SHORTEST_PAUSE);
+        drop(wanted);
+        shared.flush(None);
+        match shared.verify_all(&|_| {}) {
+            // Another has taken its place by now.
+            Err(error) if is_damage(&error) => shared.verify_all(&|_| {}),
+            done => done,
+        }
     }
 
     /// Builds the index anew.
@@ -84,11 +97,13 @@ impl Index {
 
 impl Shared {
     fn verify_while_wanted(&self) {
+        let mut damaged = false;
         loop {
             let (logs, texts) = {
                 let mut wanted = lock(&self.wanted);
                 if self.is_stopping() || !(wanted.logs || wanted.texts) {
                     wanted.runs = false;
+                    self.idle.notify_all();
                     return;
                 }
                 (std::mem::take(&mut wanted.logs), std::mem::take(&mut wanted.texts))
@@ -100,13 +115,17 @@ impl Shared {
                 true => self.index_texts_if_nobody_does(),
                 false => Ok(()),
             });
+            let mut wanted = lock(&self.wanted);
             if let Err(error) = done
                 && !self.is_stopping()
             {
                 tracing::warn!(%error, "the index could not be verified");
+                // Another has taken its place by now. If that is damaged too it can wait.
+                let again = is_damage(&error) && !damaged;
+                (wanted.logs, wanted.texts, damaged) = (again, again, true);
             }
             if logs {
-                lock(&self.wanted).next = Some(Instant::now() + pause);
+                wanted.next = Some(Instant::now() + pause);
             }
         }
     }
@@ -145,7 +164,7 @@ impl Shared {
                 break;
             }
             let waited = self.wake.wait_timeout(dirty, left);
-            dirty = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            dirty = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())
     }
@@ -163,9 +182,7 @@ impl Shared {
         for owner in owners {
             self.verify_owner(&generation, &owner, &mut progress, on_progress)?;
         }
-        let complete =
-            generation.database.write(Sync::Normal, |connection| rows::set_complete(connection));
-        self.checked(&generation, complete)?;
+        self.complete(&generation)?;
         self.trusted.store(distrusted, Ordering::Release);
         Ok(())
     }
