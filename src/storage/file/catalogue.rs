@@ -9,7 +9,7 @@ use super::engine::{Engine, lock};
 use super::error::FileError;
 use super::heads::{self, Found, Heads};
 use super::layout;
-use super::system::Metadata;
+use super::system::{FileKind, Metadata};
 use crate::error::Result;
 use crate::id::OwnerId;
 use crate::storage::{
@@ -97,33 +97,30 @@ impl Engine {
     }
 
     /// Removes a deleted session from the index; what remains, in words.
-    pub(super) fn purge_index(&self, key: &SessionKey) -> Vec<String> {
+    pub(super) fn purge_index(&self, key: &SessionKey) -> Result<Vec<String>, FileError> {
         #[cfg(feature = "sqlite")]
         if let Some(index) = &self.index {
             match index.purge(key) {
-                Ok(remains) => return remains,
+                Ok(remains) => return Ok(remains),
                 Err(error) => tracing::warn!(%error, "the index is removed with what is deleted"),
             }
         }
         #[cfg(not(feature = "sqlite"))]
         let _ = key;
-        self.remove_index()
+        self.remove_index()?;
+        Ok(Vec::new())
     }
 
     /// Removes the index of others where this storage has none: what is deleted must not stay
     /// there. They build it anew.
-    fn remove_index(&self) -> Vec<String> {
+    fn remove_index(&self) -> Result<(), FileError> {
         let dir = layout::index(self.disk.root());
-        let removed = self.disk.list(&dir).and_then(|names| {
-            names.iter().try_for_each(|name| self.disk.remove(&dir.join(name)).map(drop))
-        });
-        match removed {
-            Ok(()) => Vec::new(),
-            Err(error) => {
-                tracing::error!(%error, "the index cannot be removed");
-                vec![format!("the index in {}", self.disk.show(&dir))]
+        if self.disk.metadata(&dir)?.is_some_and(|found| found.kind == FileKind::Directory) {
+            for name in self.disk.list(&dir)? {
+                self.disk.remove(&dir.join(name))?;
             }
         }
+        Ok(())
     }
 
     /// Sessions whose deletion was interrupted, each with the life that was deleted.
@@ -197,7 +194,7 @@ impl Engine {
         let (mut known, mut unknown) = (Vec::with_capacity(logs.len()), Vec::new());
         for (key, path) in logs {
             match self.known_head(&path)? {
-                Known::Same(head) => known.extend(head.map(|head| (key, head))),
+                Known::Same(head) => known.extend(head.map(|head| (key, *head))),
                 Known::Gone => {}
                 Known::Changed => unknown.push((key, path)),
             }
@@ -220,7 +217,7 @@ impl Engine {
         }
         let Some(found) = self.disk.metadata(path)? else { return Ok(Known::Gone) };
         Ok(match lock(&self.catalogue.heads).get(path) {
-            Some((seen, head)) if *seen == found => Known::Same(head.clone()),
+            Some((seen, head)) if *seen == found => Known::Same(head.clone().map(Box::new)),
             _ => Known::Changed,
         })
     }
@@ -228,7 +225,7 @@ impl Engine {
 
 /// What is known of a log without opening it.
 enum Known {
-    Same(Option<Head>),
+    Same(Option<Box<Head>>),
     Changed,
     Gone,
 }

@@ -131,7 +131,7 @@ fn a_store_whose_index_cannot_be_made_works_without() {
     wait(storage.maintenance().rebuild_index(&|_| {})).unwrap();
     let receipt = wait(storage.purge(&key("a"))).unwrap();
     assert_eq!(ids(&storage), [""; 0]);
-    insta::assert_snapshot!(receipt.remains.join("\n"), @"the index in index");
+    assert_eq!(receipt.remains, [""; 0]);
 }
 
 #[test]
