@@ -147,9 +147,18 @@ impl Engine {
     fn scan_heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
         let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
         let heads = Heads::new(&self.disk, &self.layout)?;
+        self.heads_of(owner, &heads, &half_deleted)
+    }
+
+    fn heads_of(
+        &self,
+        owner: &OwnerId,
+        heads: &Heads<'_>,
+        half_deleted: &HashSet<SessionKey>,
+    ) -> Result<Vec<SessionHead>> {
         let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
         let mut found = Vec::with_capacity(logs.len());
-        for (key, head) in self.heads_at(&heads, logs)? {
+        for (key, head) in self.heads_at(heads, logs)? {
             let gone = half_deleted.contains(&key)
                 && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
             if !gone {
@@ -160,9 +169,11 @@ impl Engine {
     }
 
     fn all_owners(&self) -> Result<Vec<OwnerId>> {
+        let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
+        let heads = Heads::new(&self.disk, &self.layout)?;
         let mut owners = Vec::new();
         for owner in heads::owners(&self.disk, &self.layout)? {
-            if !self.heads(&owner)?.is_empty() {
+            if !self.heads_of(&owner, &heads, &half_deleted)?.is_empty() {
                 owners.push(owner);
             }
         }

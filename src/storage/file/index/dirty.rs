@@ -84,16 +84,16 @@ pub(super) struct Dirty {
 }
 
 impl Dirty {
-    pub(super) fn add(&mut self, key: SessionKey, entry: Entry, due: Instant) {
+    /// Adds a change that must be written by then, or that somebody is about to write. Whether it is
+    /// the first that waits.
+    pub(super) fn add(&mut self, key: SessionKey, entry: Entry, due: Option<Instant>) -> bool {
         match self.waiting.get_mut(&key) {
             Some(known) => known.add(entry),
             None => drop(self.waiting.insert(key, entry)),
         }
-        self.due.get_or_insert(due);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        let first = self.due.is_none() && due.is_some();
+        self.due = self.due.or(due);
+        first
     }
 
     /// Takes what is to be written now: one session's changes, or all. They stay visible until
@@ -127,5 +127,69 @@ impl Dirty {
         all.filter(|(key, _)| key.owner == *owner)
             .map(|(key, entry)| (key.clone(), entry.head.clone()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SessionId;
+    use crate::storage::{HeadFields, Incarnation, Revision, VersionToken};
+
+    fn key(id: &str) -> SessionKey {
+        SessionKey::new(OwnerId::local(), SessionId::new(id).unwrap())
+    }
+
+    fn entry(life: u64, first: u64, last: u64) -> Entry {
+        let head = Head {
+            incarnation: Incarnation::new(life),
+            revision: Revision::new(last),
+            base: Revision::ZERO,
+            token: VersionToken(String::new()),
+            fields: HeadFields::new(jiff::Timestamp::UNIX_EPOCH),
+        };
+        Entry {
+            head,
+            len: last,
+            before: None,
+            start: first - 1,
+            ranges: vec![(first, last)],
+            texts: BTreeMap::new(),
+            stale: false,
+        }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_of_even_if_something_else_is_being_written_at_once() {
+        let (mut dirty, now) = (Dirty::default(), Instant::now());
+        assert!(!dirty.add(key("a"), entry(1, 1, 1), None));
+        assert!(dirty.add(key("b"), entry(1, 2, 2), Some(now)));
+        assert!(!dirty.add(key("c"), entry(1, 2, 2), Some(now)));
+        assert_eq!(dirty.take(Some(&key("a"))).len(), 1);
+        assert_eq!(dirty.due, Some(now));
+        // What is being written is still shown.
+        assert_eq!(dirty.heads(&OwnerId::local()).len(), 3);
+        dirty.finish();
+        assert_eq!(dirty.take(None).len(), 2);
+        assert_eq!(dirty.due, None);
+        assert!(dirty.add(key("b"), entry(1, 3, 3), Some(now)));
+        dirty.forget(&key("b"));
+        assert_eq!(dirty.due, None);
+    }
+
+    #[test]
+    fn changes_of_one_session_become_one() {
+        let mut dirty = Dirty::default();
+        for (first, last) in [(3, 4), (5, 5), (8, 9), (7, 7)] {
+            dirty.add(key("a"), entry(1, first, last), None);
+        }
+        let taken = dirty.take(None);
+        let one = &taken[&key("a")];
+        assert_eq!((one.start, one.head.revision.get(), one.len), (2, 9, 9));
+        assert_eq!(one.ranges, [(3, 5), (8, 9), (7, 7)]);
+        dirty.add(key("a"), entry(1, 10, 10), None);
+        dirty.add(key("a"), entry(2, 1, 1), None);
+        dirty.add(key("a"), entry(1, 11, 11), None);
+        assert_eq!(dirty.take(None)[&key("a")].head.incarnation, Incarnation::new(2));
     }
 }

@@ -129,16 +129,14 @@ impl Index {
 
     /// Notes a change. One that lists must show elsewhere is written before this returns.
     pub(super) fn note(&self, key: &SessionKey, change: Change) {
-        let at_once = change.at_once;
-        let due = Instant::now() + DELAY;
-        let first = {
-            let mut dirty = lock(&self.shared.dirty);
-            dirty.add(key.clone(), Entry::from(change), due);
-            dirty.len() == 1
-        };
-        if at_once {
+        if change.at_once {
+            lock(&self.shared.dirty).add(key.clone(), Entry::from(change), None);
             self.shared.flush(Some(key));
-        } else if first {
+            return;
+        }
+        let due = Some(Instant::now() + DELAY);
+        let first = lock(&self.shared.dirty).add(key.clone(), Entry::from(change), due);
+        if first {
             self.write_later();
         }
     }
@@ -221,6 +219,8 @@ impl Drop for Index {
                 tracing::error!("a thread of the index has panicked");
             }
         }
+        // Nothing waits any more, unless there was no thread.
+        self.shared.flush(None);
     }
 }
 

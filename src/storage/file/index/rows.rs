@@ -380,3 +380,6 @@ fn forget_progress(connection: &Connection, row: SessionRow) -> Result<()> {
     connection.prepare_cached("DELETE FROM ahead WHERE session = ?1")?.execute([row.id])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

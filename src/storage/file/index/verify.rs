@@ -178,9 +178,11 @@ impl Shared {
         let indexed = generation.database.read(rows::owners);
         let indexed = self.checked(&generation, indexed)?;
         owners.extend(indexed.into_iter().filter_map(|owner| OwnerId::new(owner).ok()));
+        // Made before the logs are listed. What is deleted later is not there when it is written.
+        let heads = Heads::new(&self.disk, &self.layout)?;
         let mut progress = Progress { done: 0, total: None };
         for owner in owners {
-            self.verify_owner(&generation, &owner, &mut progress, on_progress)?;
+            self.verify_owner(&generation, &heads, &owner, &mut progress, on_progress)?;
         }
         self.complete(&generation)?;
         self.trusted.store(distrusted, Ordering::Release);
@@ -190,12 +192,11 @@ impl Shared {
     fn verify_owner(
         &self,
         generation: &Generation,
+        heads: &Heads<'_>,
         owner: &OwnerId,
         progress: &mut Progress,
         on_progress: OnProgress<'_>,
     ) -> Result<()> {
-        // Made before the logs are listed: what is deleted later is not among them.
-        let heads = Heads::new(&self.disk, &self.layout)?;
         let looks = generation.database.read(|c| rows::looks(c, owner.as_str()));
         let mut looks = self.checked(generation, looks)?;
         let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
@@ -204,7 +205,7 @@ impl Shared {
             self.give_way()?;
             let changed = self.changed(part, &mut looks)?;
             if !changed.is_empty() {
-                self.index_logs(generation, &heads, &changed)?;
+                self.index_logs(generation, heads, &changed)?;
             }
             progress.done += part.len() as u64;
             on_progress(*progress);
