@@ -70,6 +70,9 @@ pub use crate::model::{ChatModel, ResponseState, SessionStatus, Turn};
 pub use crate::part::TypetagPart;
 pub use crate::part::{DataRegistry, Part, PartRegistry, ResponsePart};
 pub use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use crate::storage::SqliteStorage;
 pub use crate::storage::{
     FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, Storage,
 };

@@ -245,7 +245,7 @@ pub(crate) fn decode(line: &Bytes, before: Option<Checksum>) -> Result<(Line, Ch
 }
 
 /// Kinds that occur in every log are not allocated for each record.
-fn intern(kind: Cow<'_, str>) -> Cow<'static, str> {
+pub(crate) fn intern(kind: Cow<'_, str>) -> Cow<'static, str> {
     const KNOWN: [&str; 6] =
         ["text", "part", Record::REQUEST, "response", Record::CHECKPOINT, "response.set"];
     KNOWN

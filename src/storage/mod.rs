@@ -32,7 +32,8 @@ mod query;
 mod record;
 mod rules;
 #[cfg(feature = "sqlite")]
-pub(crate) mod sqlite;
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub mod sqlite;
 pub mod text;
 
 pub use self::batch::{
@@ -54,6 +55,9 @@ pub(crate) use self::listing::fits;
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::SqliteStorage;
 pub use self::text::{Extract, Extracted, FullText, Term, TextHit, TextHits, TextOrder, TextQuery};
 
 /// What an engine can promise. Groups of the conformance suite are chosen by it, never by name.

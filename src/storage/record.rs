@@ -67,6 +67,12 @@ impl BatchId {
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
+
+    /// The batch's number.
+    #[cfg(feature = "sqlite")]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for BatchId {

@@ -66,10 +66,11 @@ pub(crate) struct SessionRow {
 }
 
 /// Sets where a session stands; one that was not there is added.
+#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
     match row_of(connection, key)? {
         Some(row) => {
-            update(connection, row, head)?;
+            update(connection, row, None, head)?;
             Ok(row)
         }
         None => insert(connection, key, head),
@@ -79,32 +80,49 @@ pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> 
 /// Adds a session that is not there.
 pub(crate) fn insert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
     let owner = owner_or_new(connection, &key.owner)?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO sessions (incarnation, revision, base, token, title, status, pinned, tags,
-           agent, workspace, parent, created, active, turns, state, head, owner, session)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-    )?;
     let mut values = columns(head)?;
     values.extend([Value::from(owner), Value::from(key.id.as_str().to_owned())]);
+    let places: Vec<String> = (1..=values.len()).map(|place| format!("?{place}")).collect();
+    let sql = format!(
+        "INSERT INTO sessions ({}, owner, session) VALUES ({})",
+        COLUMNS.join(", "),
+        places.join(", ")
+    );
+    let mut insert = connection.prepare_cached(&sql)?;
     insert.execute(params_from_iter(values))?;
     Ok(SessionRow { id: connection.last_insert_rowid(), owner })
 }
 
-/// Sets where a session that is there stands.
-pub(crate) fn update(connection: &Connection, row: SessionRow, head: &Head) -> Result<()> {
-    let mut update = connection.prepare_cached(
-        "UPDATE sessions SET incarnation = ?1, revision = ?2, base = ?3, token = ?4, title = ?5,
-           status = ?6, pinned = ?7, tags = ?8, agent = ?9, workspace = ?10, parent = ?11,
-           created = ?12, active = ?13, turns = ?14, state = ?15, head = ?16
-         WHERE id = ?17",
-    )?;
-    let mut values = columns(head)?;
-    values.push(Value::from(row.id));
-    update.execute(params_from_iter(values))?;
+/// Sets where a session that is there stands. With the head `before` only what changed is
+/// written, which spares the indexes.
+pub(crate) fn update(
+    connection: &Connection,
+    row: SessionRow,
+    before: Option<&Head>,
+    head: &Head,
+) -> Result<()> {
+    let values = columns(head)?;
+    let old = match before {
+        Some(before) if before.fields == head.fields => return advance(connection, row, head),
+        Some(before) => columns(before)?,
+        None => Vec::new(),
+    };
+    let (mut set, mut bound) = (Vec::new(), vec![Value::from(row.id)]);
+    for (index, (column, value)) in COLUMNS.into_iter().zip(values).enumerate() {
+        if old.get(index) != Some(&value) {
+            bound.push(value);
+            set.push(format!("{column} = ?{}", bound.len()));
+        }
+    }
+    if set.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("UPDATE sessions SET {} WHERE id = ?1", set.join(", "));
+    connection.prepare_cached(&sql)?.execute(params_from_iter(bound))?;
     Ok(())
 }
 
-/// Sets the position of a session whose head's fields did not change, which costs less.
+/// Sets the position of a session whose head's fields did not change.
 pub(crate) fn advance(connection: &Connection, row: SessionRow, head: &Head) -> Result<()> {
     let mut update = connection
         .prepare_cached("UPDATE sessions SET revision = ?2, base = ?3, token = ?4 WHERE id = ?1")?;
@@ -127,6 +145,7 @@ pub(crate) fn remove(connection: &Connection, key: &SessionKey) -> Result<Option
 }
 
 /// Removes all sessions.
+#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn clear(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM sessions", ())?;
     connection.execute("DELETE FROM owners", ())?;
@@ -155,6 +174,15 @@ pub(crate) fn get(connection: &Connection, key: &SessionKey) -> Result<Option<(S
     let place = SessionRow { id: row.get(5)?, owner: row.get(6)? };
     let head = head_of(row).map_err(|error| named(error, key))?;
     Ok(Some((place, head)))
+}
+
+/// A session's life and token, which differ after each change.
+pub(crate) fn version(connection: &Connection, key: &SessionKey) -> Result<Option<String>> {
+    let mut query = connection.prepare_cached(
+        "SELECT incarnation || '.' || token FROM sessions JOIN owners ON number = sessions.owner
+         WHERE owners.owner = ?1 AND session = ?2",
+    )?;
+    Ok(query.query_row([key.owner.as_str(), key.id.as_str()], |row| row.get(0)).optional()?)
 }
 
 /// The number of an owner who has a session.
@@ -295,6 +323,22 @@ pub(crate) fn owners(connection: &Connection, after: Option<&Cursor>) -> Result<
     Ok(listing::page_of_names(names, None)?)
 }
 
+/// Every session's address.
+pub(crate) fn keys(connection: &Connection) -> Result<Vec<SessionKey>> {
+    let mut query = connection.prepare(
+        "SELECT owners.owner, session FROM sessions JOIN owners ON number = sessions.owner
+         ORDER BY owners.owner, session",
+    )?;
+    let mut rows = query.query(())?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        let owner = OwnerId::new(row.get::<_, String>(0)?)
+            .map_err(|e| SqliteError::damaged(format!("in owners: {e}")))?;
+        keys.push(SessionKey::new(owner, session_id(row.get(1)?)?));
+    }
+    Ok(keys)
+}
+
 /// The conditions of a query, with bound values only.
 struct Filter {
     sql: String,
@@ -429,7 +473,27 @@ pub(super) fn state_name(state: ResponseState) -> &'static str {
     }
 }
 
-/// The values of a head, in the order of the first sixteen columns that are set.
+/// The columns that a head sets, in the order of [`columns`].
+const COLUMNS: [&str; 16] = [
+    "incarnation",
+    "revision",
+    "base",
+    "token",
+    "title",
+    "status",
+    "pinned",
+    "tags",
+    "agent",
+    "workspace",
+    "parent",
+    "created",
+    "active",
+    "turns",
+    "state",
+    "head",
+];
+
+/// The values of a head.
 fn columns(head: &Head) -> Result<Vec<Value>> {
     let fields = &head.fields;
     let json = serde_json::to_string(fields)

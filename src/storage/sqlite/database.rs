@@ -50,6 +50,17 @@ pub(crate) struct Database {
     schema: Schema,
     writer: Mutex<Writer>,
     readers: Mutex<Vec<Connection>>,
+    /// What the next commit comes to.
+    #[cfg(test)]
+    pub(super) fault: Mutex<Option<Fault>>,
+}
+
+/// A commit that fails without saying whether it took effect.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    TookEffect,
+    TookNone,
 }
 
 struct Writer {
@@ -87,6 +98,8 @@ impl Database {
             schema,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
+            #[cfg(test)]
+            fault: Mutex::default(),
         })
     }
 
@@ -106,12 +119,28 @@ impl Database {
         let behavior = TransactionBehavior::Immediate;
         let transaction = writer.connection.transaction_with_behavior(behavior)?;
         let changed = change(&transaction)?;
-        if let Err(source) = transaction.commit() {
+        if let Err(source) = self.commit(transaction) {
             let error = SqliteError::of_commit(source);
             writer.suspect |= matches!(error, SqliteError::Unknown { .. });
             return Err(error);
         }
         Ok(changed)
+    }
+
+    #[cfg(not(test))]
+    fn commit(&self, transaction: Transaction<'_>) -> rusqlite::Result<()> {
+        transaction.commit()
+    }
+
+    #[cfg(test)]
+    fn commit(&self, transaction: Transaction<'_>) -> rusqlite::Result<()> {
+        match lock(&self.fault).take() {
+            None => return transaction.commit(),
+            Some(Fault::TookEffect) => transaction.commit()?,
+            Some(Fault::TookNone) => transaction.rollback()?,
+        }
+        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        Err(rusqlite::Error::SqliteFailure(failed, None))
     }
 
     /// Reads from one state of the database.
@@ -148,7 +177,8 @@ impl Database {
         self.upkeep(truncate_wal)
     }
 
-    fn reader(&self) -> Result<Connection> {
+    /// A connection of its own that cannot write.
+    pub(crate) fn reader(&self) -> Result<Connection> {
         let connection = connect(&self.path)?;
         patiently(|| prepare(&connection, self.schema))?;
         connection.pragma_update(None, "query_only", true)?;

@@ -22,8 +22,12 @@ pub(crate) enum SqliteError {
     NewerSchema { found: i64, known: i64 },
     #[error("the file is a database of something else (application id {found:#010x})")]
     Foreign { found: i64 },
-    #[error("the database is in use, and cannot be brought in order after a failed commit")]
+    #[error("somebody reads the database for too long for its write-ahead log to be cut")]
     Suspect,
+    #[error("the disk could not {operation} beside the database")]
+    Beside { operation: &'static str, source: std::io::Error },
+    #[error("all {slots} places for writers are taken")]
+    TooManyWriters { slots: usize },
     /// What is wrong is not the database.
     #[error(transparent)]
     Other(Box<Error>),
@@ -56,7 +60,9 @@ impl SqliteError {
             Self::OldLibrary { .. } => ErrorKind::Unsupported,
             Self::NewerSchema { .. } => ErrorKind::UnsupportedVersion,
             Self::Foreign { .. } => ErrorKind::Invalid,
-            Self::Suspect => ErrorKind::Unavailable,
+            Self::Suspect | Self::Beside { .. } | Self::TooManyWriters { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Other(error) => error.kind(),
         }
     }
@@ -99,6 +105,7 @@ impl From<SqliteError> for Error {
             SqliteError::Engine { source } | SqliteError::Unknown { source } => {
                 converted.with("reason", &source).caused_by(source)
             }
+            SqliteError::Beside { source, .. } => converted.caused_by(source),
             _ => converted,
         }
     }

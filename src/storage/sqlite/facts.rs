@@ -54,6 +54,7 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
 }
 
 /// Removes the facts of all turns.
+#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn clear(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM facts", ())?;
     Ok(())

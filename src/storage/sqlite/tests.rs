@@ -7,15 +7,17 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::catalogue::{self, SessionRow};
-use super::database::{Database, Schema, Sync};
-use super::{SqliteError, facts};
+use super::database::{Database, Fault, Schema, Sync};
+use super::{SqliteError, SqliteStorage, facts};
 use crate::error::{Error, ErrorKind};
 use crate::id::{OwnerId, SessionId, TurnId, WorkspaceId};
 use crate::model::{ResponseState, SessionStatus};
 use crate::storage::{
-    Cursor, Head, HeadFields, Incarnation, ListOrder, ListQuery, Page, Revision, SessionHead,
-    SessionKey, StatisticsQuery, Totals, TurnFacts, VersionToken, listing,
+    Appended, Batch, BatchId, Body, Cursor, Durability, Expected, Head, HeadFields, Incarnation,
+    ListOrder, ListQuery, Page, ReadRange, Record, Revision, SessionHead, SessionKey,
+    StatisticsQuery, Storage as _, Totals, TurnFacts, VersionToken, listing,
 };
+use pollster::block_on as wait;
 
 pub(super) fn time(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap()
@@ -172,6 +174,9 @@ fn an_id_is_never_used_again_and_only_positions_advance() {
     let first = catalogue::upsert(&connection, &key("a"), &head).unwrap();
     head.revision = Revision::new(8);
     catalogue::advance(&connection, first, &head).unwrap();
+    let before = head.clone();
+    head.fields.title = "other".to_owned();
+    catalogue::update(&connection, first, Some(&before), &head).unwrap();
     assert_eq!(catalogue::get(&connection, &key("a")).unwrap(), Some((first, head.clone())));
     assert_eq!(catalogue::remove(&connection, &key("a")).unwrap(), Some(first));
     assert_eq!(catalogue::remove(&connection, &key("a")).unwrap(), None);
@@ -356,4 +361,68 @@ fn many_threads_open_an_empty_file_and_write_at_once() {
     assert_eq!(database.read(count).unwrap(), 40);
     assert!(database.truncate_wal().unwrap());
     assert_eq!(std::fs::metadata(dir.path().join("db-wal")).unwrap().len(), 0);
+}
+
+/// A commit of unknown outcome is told to all who were in it, and a retry lands once.
+#[test]
+fn a_retry_after_a_failed_commit_lands_once() {
+    for fault in [Fault::TookEffect, Fault::TookNone] {
+        let dir = tempfile::tempdir().unwrap();
+
+        let storage = wait(SqliteStorage::open(dir.path().join("db"))).unwrap();
+        let keys = ["a", "b"].map(key);
+        let append = |number: usize, revision| append(&storage, &keys[number], revision);
+        for number in [0, 1] {
+            wait(append(number, 0)).unwrap();
+        }
+        *storage.engine.database.fault.lock().unwrap() = Some(fault);
+        let together = futures_util::future::join(append(0, 1), append(1, 1));
+        let (a, b) = wait(together);
+        for answer in [a, b] {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Indeterminate);
+        }
+        // Somebody reads for longer than the log can wait to be cut: nothing is promised.
+        let reader = Connection::open(dir.path().join("db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM store").unwrap();
+        assert_eq!(wait(append(0, 1)).unwrap_err().kind(), ErrorKind::Unavailable);
+        drop(reader);
+        for number in [0, 1] {
+            assert_eq!(wait(append(number, 1)).unwrap().head.revision, Revision::new(2));
+            assert_eq!(wait(append(number, 1)).unwrap().head.revision, Revision::new(2));
+            let page = wait(storage.read(&keys[number], ReadRange::After(Revision::ZERO))).unwrap();
+            assert_eq!(page.records.len(), 2, "{fault:?}");
+            assert_eq!(page.damage, []);
+        }
+    }
+}
+
+async fn append(storage: &SqliteStorage, key: &SessionKey, after: u64) -> Result<Appended, Error> {
+    let (incarnation, revision) = (Incarnation::FIRST, Revision::new(after));
+    let expected = match after {
+        0 => Expected::New,
+        _ => Expected::At { incarnation, revision },
+    };
+    storage.append(key, expected, batch(after)).await
+}
+
+fn batch(after: u64) -> Batch {
+    let id = BatchId::new(7 + after);
+    let record = Record {
+        revision: Revision::new(after + 1),
+        turn: TurnId::SESSION,
+        kind: "text".into(),
+        at: time(1),
+        batch: id,
+        body: Body::Json("1".into()),
+    };
+    Batch {
+        id,
+        records: vec![record],
+        base: Revision::ZERO,
+        head: Some(HeadFields::new(time(1))),
+        epoch: None,
+        texts: Vec::new(),
+        facts: Vec::new(),
+        durability: Durability::Synced,
+    }
 }

@@ -18,6 +18,8 @@
 //! Tokens are taken out again by cutting the stored passages once more: `tokens` says by which rules
 //! they were cut, and where these are others now all of it is built anew.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::catalogue::{SessionRow, integer};
@@ -27,7 +29,7 @@ use crate::storage::text::tokens;
 use crate::storage::{Passage, PassageRole, TurnText};
 
 mod expression;
-mod passages;
+pub(super) mod passages;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -96,20 +98,27 @@ pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     set_rules(connection)
 }
 
-fn other(error: rusqlite::types::FromSqlError) -> SqliteError {
+pub(super) fn other(error: rusqlite::types::FromSqlError) -> SqliteError {
     SqliteError::damaged(format!("a turn's text: {error}"))
 }
 
-/// Sets the texts of several turns, in the order that costs least.
+/// Brings the tokens under the present rules, before anything is put or removed.
+pub(crate) fn ensure_current(connection: &Connection) -> Result<()> {
+    if is_current(connection)? { Ok(()) } else { rebuild(connection) }
+}
+
+/// Sets the texts of several turns, in the order that costs least. Of two of one turn the later one
+/// is set.
 pub(crate) fn put_all<'t>(
     connection: &Connection,
     texts: impl IntoIterator<Item = (SessionRow, &'t TurnText)>,
 ) -> Result<()> {
-    let mut texts: Vec<_> = texts.into_iter().collect();
-    // FTS5 writes a segment for each number that does not follow the one before. Of two texts of
-    // one turn the later one stays the later one.
-    texts.sort_by_key(|(_, text)| text.at);
-    texts.into_iter().try_for_each(|(session, text)| put(connection, session, text))
+    let latest: HashMap<_, _> =
+        texts.into_iter().map(|(session, text)| ((session, text.turn), text)).collect();
+    let mut texts: Vec<_> = latest.into_iter().collect();
+    // FTS5 writes a segment for each number that does not follow the one before.
+    texts.sort_unstable_by_key(|((session, turn), text)| (text.at, session.id, *turn));
+    texts.into_iter().try_for_each(|((session, _), text)| put(connection, session, text))
 }
 
 /// Sets the text of a turn.
@@ -142,6 +151,7 @@ pub(crate) fn put(connection: &Connection, session: SessionRow, text: &TurnText)
 }
 
 /// Removes the text of a turn.
+#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn remove_turn(
     connection: &Connection,
     session: SessionRow,
@@ -167,6 +177,7 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
 }
 
 /// Removes the texts of all turns.
+#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn clear(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
         "INSERT INTO texts (texts) VALUES ('delete-all');

@@ -9,7 +9,7 @@ use crate::storage::{Passage, PassageRole};
 
 const VERSION: u8 = 1;
 
-pub(super) fn encode(passages: &[Passage]) -> Vec<u8> {
+pub(in super::super) fn encode(passages: &[Passage]) -> Vec<u8> {
     let text: usize = passages.iter().map(|p| p.kind.len() + p.text.len() + 5).sum();
     let mut out = Vec::with_capacity(1 + text);
     out.push(VERSION);
@@ -36,7 +36,7 @@ fn encode_length(mut length: usize, out: &mut Vec<u8>) {
     out.push(length as u8);
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Passage>> {
+pub(in super::super) fn decode(bytes: &[u8]) -> Result<Vec<Passage>> {
     let damaged = || SqliteError::damaged("a turn's text is not what was written");
     let Some((&VERSION, mut rest)) = bytes.split_first() else { return Err(damaged()) };
     let mut passages = Vec::new();

@@ -1,0 +1,141 @@
+//! Adding a batch to a log, within a transaction.
+
+use rusqlite::Transaction;
+
+use super::catalogue::{self, SessionRow};
+use super::engine::{buried, capabilities};
+use super::error::SqliteError;
+use super::{facts, pending, records};
+use crate::storage::rules::{self, Salt};
+use crate::storage::{
+    Appended, Batch, BatchId, Durability, Expected, Head, HeadFields, Incarnation, Revision,
+    SessionKey, VersionToken,
+};
+
+type Result<T, E = SqliteError> = std::result::Result<T, E>;
+
+/// The head's token: the number of its version, and the last batch with the revision that it
+/// followed, by which a retry is known even when compaction dropped its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token {
+    version: u64,
+    after: Revision,
+    batch: BatchId,
+}
+
+impl Token {
+    pub(super) fn of(head: &Head) -> Result<Self> {
+        let wrong = || SqliteError::damaged("the session's version is damaged");
+        let mut parts = head.token.0.split('.');
+        let mut part = || parts.next().ok_or_else(wrong);
+        let (version, after, batch) = (part()?, part()?, part()?);
+        Ok(Self {
+            version: version.parse().map_err(|_| wrong())?,
+            after: Revision::new(after.parse().map_err(|_| wrong())?),
+            batch: batch.parse().map_err(|_| wrong())?,
+        })
+    }
+
+    pub(super) fn next(self) -> Self {
+        Self { version: self.version.saturating_add(1), ..self }
+    }
+
+    pub(super) fn write(self) -> VersionToken {
+        VersionToken(format!("{}.{}.{}", self.version, self.after, self.batch))
+    }
+}
+
+/// One append and what it needs.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) key: SessionKey,
+    pub(super) expected: Expected,
+    pub(super) batch: Batch,
+}
+
+/// An append that took effect in a transaction that is not committed yet.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) appended: Appended,
+    /// Whether there are texts to move.
+    pub(super) texts: bool,
+}
+
+pub(super) fn append(transaction: &Transaction<'_>, salt: Salt, request: &Request) -> Result<Done> {
+    let Request { key, expected, batch } = request;
+    let present = catalogue::get(transaction, key)?;
+    if let Some((session, head)) = &present
+        && has_landed(transaction, *session, head, *expected, batch.id)?
+    {
+        if batch.durability > Durability::Buffered {
+            // What landed may not be on the disk: a commit that changes nothing syncs nothing.
+            let sql = "UPDATE store SET value = value + 1 WHERE name = 'syncs'";
+            transaction.prepare_cached(sql)?.execute(())?;
+        }
+        return Ok(done(head.clone(), batch));
+    }
+    let buried = match present {
+        Some(_) => None,
+        None => buried(transaction, salt, key)?,
+    };
+    let before = present.as_ref().map(|(_, head)| head);
+    let life = rules::decide(key, *expected, batch.epoch, before, buried)?;
+    let head = head_after(before, life, batch)?;
+    let session = match present {
+        Some((session, before)) => {
+            catalogue::update(transaction, session, Some(&before), &head)?;
+            session
+        }
+        None => catalogue::insert(transaction, key, &head)?,
+    };
+    batch.records.iter().try_for_each(|record| records::insert(transaction, session, record))?;
+    batch.texts.iter().try_for_each(|text| pending::put(transaction, session, text))?;
+    batch.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))?;
+    Ok(done(head, batch))
+}
+
+fn done(head: Head, batch: &Batch) -> Done {
+    let durability = rules::achieved(batch.durability, capabilities().durability);
+    Done { appended: Appended { head, durability }, texts: !batch.texts.is_empty() }
+}
+
+/// Whether the batch is in the log already, where it was expected to be.
+fn has_landed(
+    transaction: &Transaction<'_>,
+    session: SessionRow,
+    head: &Head,
+    expected: Expected,
+    batch: BatchId,
+) -> Result<bool> {
+    if matches!(expected, Expected::At { incarnation, .. } if incarnation != head.incarnation) {
+        return Ok(false);
+    }
+    let place = rules::place_of(expected);
+    if head.revision <= place {
+        return Ok(false);
+    }
+    let token = Token::of(head)?;
+    if (token.after, token.batch) == (place, batch) {
+        return Ok(true);
+    }
+    Ok(records::batch_at(transaction, session, place.next())? == Some(batch))
+}
+
+fn head_after(before: Option<&Head>, incarnation: Incarnation, batch: &Batch) -> Result<Head> {
+    let last = batch.records.last().map_or(Revision::ZERO, |record| record.revision);
+    let (version, after) = match before {
+        Some(before) => (Token::of(before)?.next().version, before.revision),
+        None => (1, Revision::ZERO),
+    };
+    let fields = batch.head.clone().or_else(|| before.map(|before| before.fields.clone()));
+    let at = batch.records.first().map(|record| record.at);
+    Ok(Head {
+        incarnation,
+        revision: last.max(batch.base),
+        base: before.map_or(batch.base, |before| before.base),
+        token: Token { version, after, batch: batch.id }.write(),
+        fields: fields
+            .or_else(|| at.map(HeadFields::new))
+            .ok_or_else(|| crate::Error::invalid("a batch has at least one record"))?,
+    })
+}

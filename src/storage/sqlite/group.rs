@@ -1,0 +1,154 @@
+//! Group commit: appends that arrive together share a transaction, and a sync.
+//!
+//! Whoever appends puts its request into a queue and steps back once, so that others of the same
+//! thread put theirs there too. Whoever then comes to be the leader takes all that is there and
+//! runs it in one transaction; the others find their answers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use rusqlite::Transaction;
+
+use super::append::{self, Done, Request};
+use super::database::Sync;
+use super::engine::{Engine, lock};
+use super::error::SqliteError;
+use crate::error::{Error, Result};
+use crate::storage::{Appended, Durability};
+
+/// After so many requests a transaction ends.
+const MOST: usize = 256;
+
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    queue: Mutex<VecDeque<Arc<Waiting>>>,
+    /// Held by whoever runs requests. Its queue is emptied before it is let go.
+    leader: Mutex<()>,
+}
+
+/// A request that waits, and its answer.
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    answer: Mutex<Option<Result<Appended>>>,
+}
+
+/// Takes the request out again if nobody waits for its answer any more.
+struct Place<'g> {
+    group: &'g Group,
+    waiting: Arc<Waiting>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.group.queue).retain(|other| !Arc::ptr_eq(other, &self.waiting));
+    }
+}
+
+impl Engine {
+    /// Appends together with all who append now.
+    pub(super) async fn append(self: &Arc<Self>, request: Request) -> Result<Appended> {
+        let waiting = Arc::new(Waiting { request, answer: Mutex::default() });
+        lock(&self.group.queue).push_back(Arc::clone(&waiting));
+        let place = Place { group: &self.group, waiting };
+        step_back().await;
+        self.run_until_answered(&place.waiting)
+    }
+
+    fn run_until_answered(self: &Arc<Self>, waiting: &Waiting) -> Result<Appended> {
+        loop {
+            if let Some(answer) = lock(&waiting.answer).take() {
+                return answer;
+            }
+            let leading = lock(&self.group.leader);
+            // While this one waited another may have led.
+            if lock(&waiting.answer).is_some() {
+                continue;
+            }
+            let mut queue = lock(&self.group.queue);
+            let most = MOST.min(queue.len());
+            let together: Vec<Arc<Waiting>> = queue.drain(..most).collect();
+            drop(queue);
+            self.run(&together);
+            drop(leading);
+        }
+    }
+
+    /// Runs requests in one transaction, and answers all of them.
+    fn run(self: &Arc<Self>, together: &[Arc<Waiting>]) {
+        let requests = together.iter().map(|waiting| &waiting.request);
+        let synced = requests.clone().any(|r| r.batch.durability > Durability::Buffered);
+        let sync = if synced { Sync::Full } else { Sync::Normal };
+        let outcome = self.database.write(sync, |transaction| {
+            let alone = together.len() == 1;
+            let run = |request| one(transaction, self, request, alone);
+            requests.map(run).collect::<Result<Vec<_>, SqliteError>>()
+        });
+        let answers = match outcome {
+            Ok(answers) => answers,
+            // All of them failed alike.
+            Err(error) => {
+                let error = Error::from(error);
+                together.iter().map(|_| Err(error.clone())).collect()
+            }
+        };
+        let mut texts = false;
+        for (waiting, answer) in together.iter().zip(answers) {
+            texts |= answer.as_ref().is_ok_and(|done| done.texts);
+            self.answer(waiting, answer);
+        }
+        if texts {
+            self.pending_came();
+        }
+    }
+
+    fn answer(&self, waiting: &Waiting, answer: Result<Done>) {
+        let key = &waiting.request.key;
+        let answer = answer.map(|done| done.appended);
+        let answer = answer.map_err(|error| error.with("session", &key.id));
+        let is_there = answer.is_ok();
+        *lock(&waiting.answer) = Some(answer);
+        if is_there {
+            self.watchers.hints.send(key);
+        }
+    }
+}
+
+/// Runs one request. What it is refused for concerns no other, unless the engine gave up the whole
+/// transaction.
+fn one(
+    transaction: &Transaction<'_>,
+    engine: &Engine,
+    request: &Request,
+    alone: bool,
+) -> Result<Result<Done>, SqliteError> {
+    if !alone {
+        transaction.prepare_cached("SAVEPOINT request")?.execute(())?;
+    }
+    let done = match append::append(transaction, engine.salt, request) {
+        Err(error) if alone || transaction.is_autocommit() => return Err(error),
+        Err(error) => {
+            transaction.prepare_cached("ROLLBACK TO request")?.execute(())?;
+            Err(error.into())
+        }
+        Ok(done) => Ok(done),
+    };
+    if !alone {
+        transaction.prepare_cached("RELEASE request")?.execute(())?;
+    }
+    Ok(done)
+}
+
+/// Lets others of the same task come first, once.
+async fn step_back() {
+    let mut stepped = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut stepped, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

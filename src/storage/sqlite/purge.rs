@@ -1,0 +1,89 @@
+//! Removing a session with all that belongs to it, and what is left of deleted bytes.
+
+use rusqlite::{Transaction, params};
+
+use super::catalogue::{self, integer, unsigned};
+use super::database::Sync;
+use super::engine::Engine;
+use super::error::SqliteError;
+use super::{facts, full_text, pending, read, records};
+use crate::error::Result;
+use crate::storage::{OnProgress, Progress, PurgeReceipt, SessionKey};
+
+/// What may stay behind where the WAL cannot be cut.
+const WAL: &str = "older versions of pages in the write-ahead log, which somebody is reading: the next \
+                   deletion or a scrub removes them";
+
+impl Engine {
+    pub(super) fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
+        let mut receipt = self.change(key, |transaction| self.remove(transaction, key))?;
+        // The session is gone, whatever comes of this.
+        match self.database.truncate_wal() {
+            Ok(true) => {}
+            Ok(false) => receipt.remains.push(WAL.to_owned()),
+            Err(error) => receipt.remains.push(format!("{WAL} ({error})")),
+        }
+        Ok(receipt)
+    }
+
+    fn remove(
+        &self,
+        transaction: &Transaction<'_>,
+        key: &SessionKey,
+    ) -> Result<PurgeReceipt, SqliteError> {
+        let (session, head) = read::existing(transaction, key)?;
+        let all = records::all(session)?;
+        let range = [*all.start(), *all.end()];
+        let bytes = transaction.query_row(
+            "SELECT coalesce(sum(octet_length(body)), 0) FROM records WHERE id BETWEEN ?1 AND ?2",
+            range,
+            |row| row.get(0),
+        )?;
+        transaction.execute("DELETE FROM records WHERE id BETWEEN ?1 AND ?2", range)?;
+        let of_session = [session.id];
+        let blobs = transaction.execute("DELETE FROM blobs WHERE session = ?1", of_session)?;
+        transaction.execute("DELETE FROM dropped WHERE session = ?1", of_session)?;
+        pending::remove_session(transaction, session)?;
+        full_text::ensure_current(transaction)?;
+        full_text::remove_session(transaction, session)?;
+        facts::remove_session(transaction, session)?;
+        catalogue::remove(transaction, key)?;
+        transaction.execute(
+            "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)",
+            params![self.salt.grave(key), integer(head.incarnation.get())?],
+        )?;
+        Ok(PurgeReceipt::new(head.incarnation, unsigned(bytes)?, blobs as u64))
+    }
+
+    /// Puts the full text in order, and cuts what is left of deleted bytes out of the files.
+    pub(super) fn scrub(&self) -> Result<()> {
+        self.move_texts()?;
+        self.database.write(Sync::Full, |transaction| {
+            full_text::ensure_current(transaction)?;
+            Ok(transaction.execute("INSERT INTO texts (texts) VALUES ('optimize')", ())?)
+        })?;
+        match self.database.truncate_wal()? {
+            true => Ok(()),
+            false => Err(SqliteError::Suspect.into()),
+        }
+    }
+
+    /// Checks the whole file, and builds what is derived within it anew.
+    pub(super) fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        let total = Some(3);
+        self.database.read(|connection| {
+            let sql = "PRAGMA quick_check(1)";
+            let found: String = connection.query_row(sql, (), |row| row.get(0))?;
+            match &*found {
+                "ok" => Ok(()),
+                problem => Err(SqliteError::damaged(format!("the file is damaged: {problem}"))),
+            }
+        })?;
+        on_progress(Progress { done: 1, total });
+        self.database.write(Sync::Full, |transaction| Ok(transaction.execute_batch("REINDEX")?))?;
+        on_progress(Progress { done: 2, total });
+        self.database.write(Sync::Full, |transaction| full_text::rebuild(transaction))?;
+        on_progress(Progress { done: 3, total });
+        Ok(())
+    }
+}

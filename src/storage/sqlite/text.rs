@@ -1,0 +1,112 @@
+//! The full text and the statistics of a storage whose truth is one file.
+
+use std::sync::Weak;
+
+use async_trait::async_trait;
+use rusqlite::Transaction;
+
+use super::catalogue::SessionRow;
+use super::database::Sync;
+use super::engine::Engine;
+use super::error::SqliteError;
+use super::{SqliteStorage, catalogue, facts, full_text, pending, read};
+use crate::error::Result;
+use crate::id::OwnerId;
+use crate::storage::text::Extracted;
+use crate::storage::{
+    Cursor, Extract, FullText, OnProgress, Progress, SessionKey, Statistics, StatisticsQuery,
+    TextHits, TextQuery, Totals,
+};
+
+/// How often a session that changes meanwhile is read again.
+const ATTEMPTS: usize = 8;
+
+#[async_trait]
+impl FullText for SqliteStorage {
+    /// Nothing here is ever out of date.
+    fn attach(&self, _extract: Weak<dyn Extract>) {}
+
+    async fn search(
+        &self,
+        owner: &OwnerId,
+        query: &TextQuery,
+        after: Option<Cursor>,
+    ) -> Result<TextHits> {
+        self.engine.move_texts()?;
+        let page = self
+            .engine
+            .database
+            .read(|connection| full_text::search(connection, owner, query, after.as_ref()))?;
+        Ok(TextHits { page, partial: None })
+    }
+
+    async fn rebuild(&self, extract: &dyn Extract, on_progress: OnProgress<'_>) -> Result<()> {
+        let keys = self.engine.database.read(catalogue::keys)?;
+        let total = Some(keys.len() as u64);
+        for (done, key) in (1..).zip(keys) {
+            self.rebuild_one(extract, &key).await?;
+            on_progress(Progress { done, total });
+        }
+        Ok(())
+    }
+}
+
+impl SqliteStorage {
+    async fn rebuild_one(&self, extract: &dyn Extract, key: &SessionKey) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let extracted = match extract.extract(key).await {
+                Ok(extracted) => extracted,
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(%error, %key, "a session is left out of the full text");
+                    return Ok(());
+                }
+            };
+            if self.engine.set_texts(key, &extracted)? {
+                return Ok(());
+            }
+        }
+        // Whoever changes it so often gives its texts with each change.
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Sets all that can be searched and counted of a session; false if it has changed since.
+    fn set_texts(&self, key: &SessionKey, extracted: &Extracted) -> Result<bool> {
+        let set = self.database.write(Sync::Normal, |transaction| {
+            let (session, head) = match read::existing(transaction, key) {
+                Err(SqliteError::Other(error)) if error.is_not_found() => return Ok(true),
+                found => found?,
+            };
+            let place = |head: &crate::storage::Head| (head.incarnation, head.revision);
+            if place(&head) != place(&extracted.head) {
+                return Ok(false);
+            }
+            replace(transaction, session, extracted)?;
+            Ok(true)
+        });
+        Ok(set?)
+    }
+}
+
+fn replace(
+    transaction: &Transaction<'_>,
+    session: SessionRow,
+    extracted: &Extracted,
+) -> Result<(), SqliteError> {
+    full_text::ensure_current(transaction)?;
+    full_text::remove_session(transaction, session)?;
+    pending::remove_session(transaction, session)?;
+    full_text::put_all(transaction, extracted.texts.iter().map(|text| (session, text)))?;
+    facts::remove_session(transaction, session)?;
+    extracted.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))
+}
+
+#[async_trait]
+impl Statistics for SqliteStorage {
+    async fn totals(&self, owner: &OwnerId, query: &StatisticsQuery) -> Result<Totals> {
+        let totals = |connection: &_| facts::totals(connection, owner, query);
+        Ok(self.engine.database.read(totals)?)
+    }
+}

@@ -1,0 +1,88 @@
+//! Damaged rows: what is said of them, and what stays readable.
+
+use chatkeep::storage::{Maintenance, ReadRange, Revision, Storage};
+use chatkeep::{ErrorKind, ListQuery, OwnerId};
+
+use crate::common::*;
+
+/// Five records, of which one change is made to the database itself.
+fn damaged(sql: &str) -> (tempfile::TempDir, chatkeep::SqliteStorage) {
+    let (dir, storage) = store();
+    add(&storage, &key("other"), 1, 0, 3).unwrap();
+    add(&storage, &key("s"), 2, 0, 2).unwrap();
+    add(&storage, &key("s"), 3, 2, 3).unwrap();
+    assert_eq!(raw(dir.path()).execute(sql, ()).unwrap(), 1);
+    (dir, storage)
+}
+
+const THIRD: &str = "WHERE id = (2 << 32) + 3";
+
+#[test]
+fn a_damaged_record_is_reported_and_hides_no_other() {
+    for (change, problem) in [
+        ("UPDATE records SET body = '{\"text\":\"forged\"}'", "the checksum does not match"),
+        ("UPDATE records SET body = CAST(body AS BLOB)", "the checksum does not match"),
+        ("UPDATE records SET body = 5", "the body is Integer"),
+        ("UPDATE records SET turn = 7", "the checksum does not match"),
+        ("UPDATE records SET at = at + 1", "the checksum does not match"),
+        ("UPDATE records SET kind = 'x' || kind", "the checksum does not match"),
+        ("UPDATE records SET batch = 9", "the checksum does not match"),
+        (
+            "UPDATE records SET sum = 'none'",
+            "the row is not a record: Invalid column type Text at index: 5, name: sum",
+        ),
+        ("DELETE FROM records", "the records 3 to 3 are missing"),
+    ] {
+        let (_dir, storage) = damaged(&format!("{change} {THIRD}"));
+        for range in [ReadRange::After(Revision::ZERO), ReadRange::Newest { turns: 5 }] {
+            let page = wait(storage.read(&key("s"), range)).unwrap();
+            assert_eq!(revisions(&page), [1, 2, 4, 5], "{change}");
+            assert_eq!(page.damage.len(), 1, "{change}");
+            assert_eq!((page.damage[0].record, &*page.damage[0].problem), (Some(3), problem));
+        }
+        assert_eq!(read_all(&storage, &key("other")).unwrap().damage, []);
+        let last = Revision::new(5);
+        let head = wait(storage.head(&key("s"))).unwrap().unwrap();
+        let error = wait(storage.compact(&key("s"), last, Vec::new(), &head)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{change}");
+    }
+}
+
+#[test]
+fn records_missing_at_the_end_are_reported() {
+    let (_dir, storage) = damaged("DELETE FROM records WHERE id = (2 << 32) + 5");
+    for range in [ReadRange::After(Revision::new(2)), ReadRange::Newest { turns: 1 }] {
+        let page = wait(storage.read(&key("s"), range)).unwrap();
+        assert_eq!(page.damage[0].problem, "the records 5 to 5 are missing");
+    }
+}
+
+#[test]
+fn a_repair_keeps_a_copy_and_every_readable_record() {
+    let (dir, storage) = damaged(&format!("UPDATE records SET body = 'canary' {THIRD}"));
+    let key = key("s");
+    let found = wait(storage.verify(&key)).unwrap();
+    assert_eq!((found.records, found.revision.get(), found.damage.len()), (4, 5, 1));
+    let done = wait(storage.repair(&key)).unwrap();
+    assert_eq!((done.damage, done.kept), (found.damage, vec!["row 1 of table dropped".to_owned()]));
+    let kept: String =
+        raw(dir.path()).query_row("SELECT body FROM dropped", (), |row| row.get(0)).unwrap();
+    assert_eq!(kept, "canary");
+    assert_eq!(wait(storage.repair(&key)).unwrap().damage, []);
+    let page = wait(storage.read(&key, ReadRange::After(Revision::new(1)))).unwrap();
+    assert_eq!((page.restarted, revisions(&page)), (true, vec![1, 2, 4, 5]));
+    add(&storage, &key, 4, 5, 1).unwrap();
+    wait(storage.purge(&key)).unwrap();
+    assert!(!holds(dir.path(), "canary"));
+}
+
+#[test]
+fn a_damaged_head_hides_no_other_session() {
+    let (_dir, storage) = damaged("UPDATE sessions SET head = '[]' WHERE session = 's'");
+    let error = wait(storage.head(&key("s"))).unwrap_err();
+    assert_eq!((error.kind(), error.context("session")), (ErrorKind::Corrupt, Some("s")));
+    assert_eq!(add(&storage, &key("s"), 4, 5, 1).unwrap_err().kind(), ErrorKind::Corrupt);
+    let page = wait(storage.list(&OwnerId::local(), &ListQuery::new(), None)).unwrap();
+    assert_eq!(page.items.len(), 2);
+    add(&storage, &key("other"), 4, 3, 1).unwrap();
+}

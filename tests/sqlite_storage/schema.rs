@@ -1,0 +1,48 @@
+//! Databases of other schemas.
+
+use chatkeep::{ErrorKind, SqliteStorage};
+
+use crate::common::*;
+
+#[test]
+fn a_newer_schema_is_refused_and_left_as_it_is() {
+    let (dir, storage) = store();
+    add(&storage, &key("s"), 1, 0, 1).unwrap();
+    drop(storage);
+    raw(dir.path()).pragma_update(None, "user_version", 99).unwrap();
+    let before = std::fs::read(path(dir.path())).unwrap();
+    let error = wait(SqliteStorage::open(path(dir.path()))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 1");
+    assert_eq!(std::fs::read(path(dir.path())).unwrap(), before);
+}
+
+#[test]
+fn other_files_are_refused_and_left_as_they_are() {
+    let dir = tempdir();
+    raw(dir.path()).execute_batch("CREATE TABLE notes (text)").unwrap();
+    let before = std::fs::read(path(dir.path())).unwrap();
+    let error = wait(SqliteStorage::open(path(dir.path()))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(std::fs::read(path(dir.path())).unwrap(), before);
+    std::fs::write(path(dir.path()), "a diary, and long enough to be looked at as a database file")
+        .unwrap();
+    let error = wait(SqliteStorage::open(path(dir.path()))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let error = wait(SqliteStorage::open(dir.path().join("missing/chats.db"))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// The tables are part of what later versions must be able to read.
+#[test]
+fn the_schema_is_what_it_was() {
+    let (dir, _storage) = store();
+    let connection = raw(dir.path());
+    let sql = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
+               WHERE name NOT LIKE 'texts_%' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
+    let names: String = connection.query_row(sql, (), |row| row.get(0)).unwrap();
+    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners pending_texts records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones");
+    let version = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    assert_eq!(version("user_version").unwrap(), 1);
+    assert_eq!(version("application_id").unwrap(), 0x636b_7053);
+}

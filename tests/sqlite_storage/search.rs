@@ -1,0 +1,50 @@
+//! Texts on their way to the full text.
+
+use std::time::{Duration, Instant};
+
+use chatkeep::storage::{FullText, Storage, Term, TextQuery};
+use chatkeep::{OwnerId, SqliteStorage};
+
+use crate::common::*;
+
+fn found(storage: &SqliteStorage, word: &str) -> Vec<u64> {
+    let query = TextQuery::new(vec![Term::new(word).unwrap()]);
+    let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap().page.items;
+    hits.iter().map(|hit| hit.turn.get()).collect()
+}
+
+fn say(storage: &SqliteStorage, after: u64, turn: u64, words: &str) {
+    let mut batch = batch(after + 1, after, 1);
+    batch.texts = vec![text(turn, words)];
+    wait(storage.append(&key("s"), expected(after), batch)).unwrap();
+}
+
+#[test]
+fn a_text_is_found_at_once_by_every_handle_and_a_replaced_one_is_not() {
+    let (dir, storage) = store();
+    let other = open(dir.path());
+    say(&storage, 0, 1, "before");
+    assert_eq!(found(&other, "before"), [1]);
+    say(&storage, 1, 1, "between");
+    say(&storage, 2, 1, "after");
+    assert_eq!(found(&storage, "after"), [1]);
+    for gone in ["before", "between"] {
+        assert_eq!(found(&storage, gone), [0_u64; 0], "{gone}");
+    }
+}
+
+#[test]
+fn texts_are_moved_without_a_search() {
+    let (dir, storage) = store();
+    say(&storage, 0, 1, "word");
+    let connection = raw(dir.path());
+    let sql = "SELECT count(*) FROM pending_texts";
+    let pending = || connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    let begun = Instant::now();
+    while pending() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody moves them");
+        std::thread::yield_now();
+    }
+    drop(storage);
+    assert_eq!(found(&open(dir.path()), "word"), [1]);
+}
