@@ -24,7 +24,7 @@ use crate::storage::{Extracted, Head, SessionKey, TurnText};
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 pub(super) const SCHEMA: Schema =
-    Schema { application_id: 0x636b_6978, steps: &[create], checkpoint_pages: 1_000 };
+    Schema { application_id: 0x636b_6978, steps: &[create], checkpoint_pages: 4_000 };
 
 fn create(connection: &Connection) -> Result<()> {
     catalogue::create(connection)?;
@@ -114,12 +114,8 @@ pub(super) fn put_written<'e>(
     let row = match &old {
         None => catalogue::insert(connection, key, &entry.head)?,
         Some((row, old)) if order(&entry.head) < order(old) => *row,
-        Some((row, old)) if old.fields == entry.head.fields => {
-            catalogue::advance(connection, *row, &entry.head)?;
-            *row
-        }
-        Some((row, _)) => {
-            catalogue::update(connection, *row, &entry.head)?;
+        Some((row, old)) => {
+            catalogue::update(connection, *row, Some(old), &entry.head)?;
             *row
         }
     };

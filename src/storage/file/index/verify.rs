@@ -20,7 +20,7 @@ use crate::storage::{Extract, OnProgress, Progress, SessionKey};
 const PAUSE: u32 = 20;
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 /// So many logs are read, and so many turns written, in one transaction.
-const LOGS: usize = 512;
+const LOGS: usize = 2_048;
 const TURNS: usize = 512;
 
 /// What is asked of the thread that verifies.
