@@ -115,7 +115,9 @@ pub(super) fn put_written<'e>(
         None => catalogue::insert(connection, key, &entry.head)?,
         Some((row, old)) if order(&entry.head) < order(old) => *row,
         Some((row, old)) => {
-            catalogue::update(connection, *row, Some(old), &entry.head)?;
+            // What changed alone is written, unless everything did.
+            let same_life = Some(old).filter(|old| old.incarnation == entry.head.incarnation);
+            catalogue::update(connection, *row, same_life, &entry.head)?;
             *row
         }
     };
