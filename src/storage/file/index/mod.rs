@@ -73,7 +73,7 @@ struct Shared {
     writing: Mutex<()>,
     writer_runs: AtomicBool,
     extracts: Mutex<Vec<Weak<dyn Extract>>>,
-    /// How often the index was found not to be trusted; even if it is trusted now.
+    /// How often the index was found not to be trusted, and up to which time that is mended.
     distrusted: AtomicU64,
     trusted: AtomicU64,
     /// Held by one process while it compares the index with the logs, and while it reads texts.
@@ -143,7 +143,8 @@ impl Index {
 
     fn write_later(&self) {
         if self.shared.writer_runs.swap(true, Ordering::AcqRel) {
-            self.shared.wake.notify_one();
+            // Not one: it may be whoever waits for others' changes.
+            self.shared.wake.notify_all();
             return;
         }
         let shared = Arc::clone(&self.shared);
