@@ -41,7 +41,7 @@ fn the_schema_is_what_it_was() {
     let sql = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
                WHERE name NOT LIKE 'texts_%' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
     let names: String = connection.query_row(sql, (), |row| row.get(0)).unwrap();
-    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners pending_texts records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones");
+    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners pending_texts records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones words");
     let version = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     assert_eq!(version("user_version").unwrap(), 1);
     assert_eq!(version("application_id").unwrap(), 0x636b_7053);

@@ -22,8 +22,9 @@ use crate::storage::TurnText;
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
-/// How long texts are collected before they are moved.
-const DELAY: Duration = Duration::from_millis(100);
+/// How long texts are collected before they are moved. Searches do not wait for it; a turn whose text
+/// is replaced again and again meanwhile, as it is streamed, is indexed once.
+const DELAY: Duration = Duration::from_secs(1);
 /// How many are moved in one transaction: others wait for it.
 const BATCH: usize = 64;
 

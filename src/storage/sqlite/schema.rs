@@ -8,7 +8,7 @@
 //! | `dropped` | copies of damaged records that a repair took out of a log |
 //! | `blobs` | blobs of sessions |
 //! | `facts` | [facts](super::facts) of turns |
-//! | `docs`, `texts`, `full_text` | the [full text](super::full_text) |
+//! | `docs`, `texts`, `words`, `full_text` | the [full text](super::full_text) |
 //! | `pending_texts` | texts of turns that are not in the full text yet |
 //! | `documents` | small documents |
 //! | `tombstones` | salted hashes of deleted sessions, with their last life |

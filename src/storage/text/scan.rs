@@ -9,7 +9,7 @@ use super::tokens::LONGEST;
 use super::{RANKED, Term, TextHit, TextOrder, TextQuery, tokens};
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, SessionId};
-use crate::storage::batch::{Passage, TurnText};
+use crate::storage::batch::{Passage, PassageRole, TurnText};
 use crate::storage::head::SessionKey;
 use crate::storage::listing;
 use crate::storage::query::{Cursor, ListQuery, Page};
@@ -109,7 +109,7 @@ impl<'q> Scan<'q> {
         if !in_time {
             return;
         }
-        let Some(counted) = count(&text.passages, query) else { return };
+        let Some(counted) = count(text.passages.iter().map(Looked::from), query) else { return };
         let hit = TextHit {
             key: key.clone(),
             turn: text.turn,
@@ -185,18 +185,42 @@ pub(crate) fn scores(found: &[&Counted]) -> Vec<f64> {
 }
 
 /// How often each term is in a turn, and how many tokens it has, if it is found.
-pub(crate) fn count(passages: &[Passage], query: &TextQuery) -> Option<Counted> {
-    let passages: Vec<Vec<Cow<'_, str>>> = passages
-        .iter()
-        .filter(|passage| looked_at(passage, query))
-        .map(|passage| words(&passage.text))
-        .collect();
-    let times = |term: &Term| -> u32 { passages.iter().map(|words| times_in(term, words)).sum() };
-    let counts: Vec<u32> = query.all.iter().map(times).collect();
-    let fits =
-        counts.iter().all(|count| *count > 0) && !query.none.iter().any(|term| times(term) > 0);
-    let length = passages.iter().map(|tokens| u32::try_from(tokens.len()).unwrap_or(u32::MAX));
-    fits.then(|| Counted { times: counts, length: length.fold(0, u32::saturating_add) })
+pub(crate) fn count<'t>(
+    passages: impl IntoIterator<Item = Looked<'t>>,
+    query: &TextQuery,
+) -> Option<Counted> {
+    let mut counted = Counted { times: vec![0; query.all.len()], length: 0 };
+    let mut unwanted = false;
+    for passage in passages {
+        if !looked_at(passage, query) {
+            continue;
+        }
+        let words = words(passage.text);
+        counted.length = counted.length.saturating_add(saturated(words.len()));
+        for (times, term) in counted.times.iter_mut().zip(&query.all) {
+            *times = times.saturating_add(times_in(term, &words));
+        }
+        unwanted |= query.none.iter().any(|term| times_in(term, &words) > 0);
+    }
+    (!unwanted && counted.times.iter().all(|times| *times > 0)).then_some(counted)
+}
+
+/// What is looked at of a passage.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looked<'t> {
+    pub(crate) role: PassageRole,
+    pub(crate) kind: &'t str,
+    pub(crate) text: &'t str,
+}
+
+impl<'t> From<&'t Passage> for Looked<'t> {
+    fn from(passage: &'t Passage) -> Self {
+        Self { role: passage.role, kind: &passage.kind, text: &passage.text }
+    }
+}
+
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The terms of a text's tokens, though maybe in capitals.
@@ -205,12 +229,22 @@ fn words(text: &str) -> Vec<Cow<'_, str>> {
         return tokens(text).map(|token| token.term).collect();
     }
     // The same, many times faster: thousands of turns are ranked for one page.
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(|word| Cow::Borrowed(word.get(..LONGEST).unwrap_or(word))).collect()
+    let mut words = Vec::with_capacity(text.len() / 4);
+    let (mut start, bytes) = (0, text.as_bytes());
+    for end in 0..=bytes.len() {
+        if bytes.get(end).is_some_and(u8::is_ascii_alphanumeric) {
+            continue;
+        }
+        if let Some(word) = text.get(start..end.min(start + LONGEST)).filter(|w| !w.is_empty()) {
+            words.push(Cow::Borrowed(word));
+        }
+        start = end + 1;
+    }
+    words
 }
 
 /// Whether a search looks at a passage.
-pub(crate) fn looked_at(passage: &Passage, query: &TextQuery) -> bool {
+fn looked_at(passage: Looked<'_>, query: &TextQuery) -> bool {
     query.role.is_none_or(|role| passage.role == role)
         && query.kind.as_ref().is_none_or(|kind| passage.kind == *kind)
 }
@@ -218,18 +252,24 @@ pub(crate) fn looked_at(passage: &Passage, query: &TextQuery) -> bool {
 /// How often a term begins in a passage.
 fn times_in(term: &Term, passage: &[Cow<'_, str>]) -> u32 {
     let Some((last, before)) = term.tokens().split_last() else { return 0 };
+    if before.is_empty() {
+        return saturated(passage.iter().filter(|word| is_last(term, last, word)).count());
+    }
     let is_there = |window: &[_]| is_term(term, last, before, window);
-    let count = passage.windows(before.len() + 1).filter(|window| is_there(window)).count();
-    u32::try_from(count).unwrap_or(u32::MAX)
+    saturated(passage.windows(before.len() + 1).filter(|window| is_there(window)).count())
 }
 
 fn is_term(term: &Term, last: &str, before: &[String], window: &[Cow<'_, str>]) -> bool {
     let Some((window_last, window_before)) = window.split_last() else { return false };
     let same = before.iter().zip(window_before).all(|(a, b)| a.eq_ignore_ascii_case(b));
-    same && match (term.is_prefix(), window_last.as_bytes().get(..last.len())) {
+    same && is_last(term, last, window_last)
+}
+
+fn is_last(term: &Term, last: &str, word: &str) -> bool {
+    match (term.is_prefix(), word.as_bytes().get(..last.len())) {
         (true, Some(begin)) => begin.eq_ignore_ascii_case(last.as_bytes()),
         (true, None) => false,
-        (false, _) => window_last.eq_ignore_ascii_case(last),
+        (false, _) => word.eq_ignore_ascii_case(last),
     }
 }
 

@@ -2,28 +2,35 @@
 
 use std::fmt::Write as _;
 
+use super::words::Words;
 use super::{kind_token, owner_token, session_token};
 use crate::storage::{PassageRole, Term, TextQuery};
 
-/// What must match. With a kind it finds more than is asked for: what is found is looked at.
-pub(super) fn expression(owner: i64, query: &TextQuery, sessions: Option<&[i64]>) -> String {
-    let mut out = format!("(\"{}\"", owner_token(owner));
+/// What must match; without an owner, where all is one owner's. With a kind it finds more than is asked for: what is found is looked at.
+pub(super) fn expression(
+    owner: Option<i64>,
+    query: &TextQuery,
+    sessions: Option<&[i64]>,
+    words: &Words,
+) -> String {
+    let mut out = "(".to_owned();
+    if let Some(owner) = owner {
+        let _ = write!(out, "\"{}\" AND ", owner_token(owner));
+    }
     if let Some(sessions) = sessions {
         let any = sessions.iter().map(|session| format!("\"{}\"", session_token(*session)));
-        out.push_str(" AND (");
-        out.push_str(&any.collect::<Vec<_>>().join(" OR "));
-        out.push(')');
+        let _ = write!(out, "({}) AND ", any.collect::<Vec<_>>().join(" OR "));
     }
     let columns = columns(query.role);
-    let mut all: Vec<String> = query.all.iter().map(phrase).collect();
+    let mut all: Vec<String> = query.all.iter().map(|term| phrases(term, words)).collect();
     if let Some(kind) = &query.kind {
         all.push(format!("\"{}\"", kind_token(kind)));
     }
-    push(&mut out, " AND ", columns, &all.join(" AND "));
+    push(&mut out, "", columns, &all.join(" AND "));
     out.push(')');
     // What must not be in a passage of the kind may be in one of another.
     if query.kind.is_none() && !query.none.is_empty() {
-        let none: Vec<String> = query.none.iter().map(phrase).collect();
+        let none: Vec<String> = query.none.iter().map(|term| phrases(term, words)).collect();
         push(&mut out, " NOT ", columns, &none.join(" OR "));
     }
     out
@@ -44,9 +51,15 @@ fn columns(role: Option<PassageRole>) -> &'static str {
     }
 }
 
-fn phrase(term: &Term) -> String {
+/// A term, whose last token may stand for several words.
+fn phrases(term: &Term, words: &Words) -> String {
     let star = if term.is_prefix() { " *" } else { "" };
-    format!("\"{}\"{star}", term.tokens().join(" "))
+    let one = || format!("\"{}\"{star}", term.tokens().join(" "));
+    let Some((last, before)) = term.tokens().split_last() else { return one() };
+    let Some(words) = words.get(last).filter(|_| term.is_prefix()) else { return one() };
+    let before: String = before.iter().flat_map(|token| [token, " "]).collect();
+    let any = words.iter().map(|word| format!("\"{before}{word}\""));
+    format!("({})", any.collect::<Vec<_>>().join(" OR "))
 }
 
 #[cfg(test)]
@@ -56,7 +69,8 @@ mod tests {
     fn shown(query: &TextQuery, sessions: Option<&[i64]>) -> String {
         let marked =
             |c: char| if c >= '\u{E000}' { format!("<{}>", c as u32 - 0xE000) } else { c.into() };
-        expression(7, query, sessions).chars().map(marked).collect()
+        let words = [("x".to_owned(), vec!["xa".to_owned(), "xb".to_owned()])].into();
+        expression(Some(7), query, sessions, &words).chars().map(marked).collect()
     }
 
     #[test]
@@ -67,8 +81,8 @@ mod tests {
             role: Some(PassageRole::User),
             ..TextQuery::default()
         };
-        insta::assert_snapshot!(shown(&query, Some(&[1, 2])), @r#"("<1>7" AND ("<2>1" OR "<2>2") AND user : ("parse config or" AND "世 界 x" *)) NOT user : ("a or b")"#);
+        insta::assert_snapshot!(shown(&query, Some(&[1, 2])), @r#"("<1>7" AND ("<2>1" OR "<2>2") AND user : ("parse config or" AND ("世 界 xa" OR "世 界 xb"))) NOT user : ("a or b")"#);
         let query = TextQuery { kind: Some("code".to_owned()), role: None, ..query };
-        insta::assert_snapshot!(shown(&query, None), @r#"("<1>7" AND ("parse config or" AND "世 界 x" * AND "<0>77153098"))"#);
+        insta::assert_snapshot!(shown(&query, None), @r#"("<1>7" AND ("parse config or" AND ("世 界 xa" OR "世 界 xb") AND "<0>77153098"))"#);
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `docs` | the passages of a turn as they were given, under a number |
 //! | `texts` | FTS5 without content: the tokens of each number, a column for each role |
+//! | `words` | a view of the words in `texts` |
 //! | `full_text` | `spill` and `tokens`, below |
 //!
 //! A number is the turn's time in seconds times four and a slot, so that the newest come first when
@@ -33,6 +34,7 @@ pub(super) mod passages;
 mod search;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(crate) use self::search::search;
 
@@ -41,7 +43,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 /// How many numbers a second has.
 const SLOTS: i64 = 4;
 
-/// The tables `docs`, `texts` and `full_text`.
+/// The tables `docs`, `texts`, `words` and `full_text`.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "CREATE TABLE docs (
@@ -56,7 +58,8 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
            scope, title, user, assistant, tool,
            content = '', columnsize = 0, tokenize = 'ascii'
          );
-         INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1);
+         INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1), ('automerge', 8);
+         CREATE VIRTUAL TABLE words USING fts5vocab (texts, instance);
          CREATE TABLE full_text (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
          INSERT INTO full_text VALUES ('spill', 0);",
     )?;

@@ -5,6 +5,7 @@
 
 use super::Result;
 use crate::storage::sqlite::SqliteError;
+use crate::storage::text::scan::Looked;
 use crate::storage::{Passage, PassageRole};
 
 const VERSION: u8 = 1;
@@ -37,6 +38,16 @@ fn encode_length(mut length: usize, out: &mut Vec<u8>) {
 }
 
 pub(in super::super) fn decode(bytes: &[u8]) -> Result<Vec<Passage>> {
+    let own = |passage: Looked<'_>| Passage {
+        role: passage.role,
+        kind: passage.kind.to_owned(),
+        text: passage.text.to_owned(),
+    };
+    Ok(look_at(bytes)?.into_iter().map(own).collect())
+}
+
+/// The passages without copies.
+pub(super) fn look_at(bytes: &[u8]) -> Result<Vec<Looked<'_>>> {
     let damaged = || SqliteError::damaged("a turn's text is not what was written");
     let Some((&VERSION, mut rest)) = bytes.split_first() else { return Err(damaged()) };
     let mut passages = Vec::new();
@@ -50,13 +61,13 @@ pub(in super::super) fn decode(bytes: &[u8]) -> Result<Vec<Passage>> {
         };
         let (kind, after) = decode_text(after).ok_or_else(damaged)?;
         let (text, after) = decode_text(after).ok_or_else(damaged)?;
-        passages.push(Passage { role, kind, text });
+        passages.push(Looked { role, kind, text });
         rest = after;
     }
     Ok(passages)
 }
 
-fn decode_text(bytes: &[u8]) -> Option<(String, &[u8])> {
+fn decode_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (mut length, mut shift, mut rest) = (0_usize, 0, bytes);
     loop {
         let (byte, after) = rest.split_first()?;
@@ -68,7 +79,7 @@ fn decode_text(bytes: &[u8]) -> Option<(String, &[u8])> {
         }
     }
     let (text, rest) = rest.split_at_checked(length)?;
-    Some((std::str::from_utf8(text).ok()?.to_owned(), rest))
+    Some((std::str::from_utf8(text).ok()?, rest))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{Result, SLOTS, expression, other, passages, start};
+use super::{Result, SLOTS, expression, other, passages, start, words};
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::catalogue::{self, SessionRow, unsigned, up};
@@ -70,7 +70,12 @@ impl<'s> Search<'s> {
                 _ => sessions = query.sessions.clone(),
             }
         }
-        let expression = expression::expression(owner, query, few.as_deref());
+        let words = words::beginning_with(connection, query)?;
+        // The token of an only owner is in every turn: it finds nothing, and costs as much as a word.
+        let others = "SELECT 1 FROM owners WHERE number <> ?1";
+        let is_shared = connection.prepare_cached(others)?.exists([owner])?;
+        let scope = is_shared.then_some(owner);
+        let expression = expression::expression(scope, query, few.as_deref(), &words);
         let spill = "SELECT value FROM full_text WHERE name = 'spill'";
         let spill = connection.prepare_cached(spill)?.query_row((), |row| row.get(0))?;
         Ok(Some(Self { connection, owner, query, expression, sessions, spill }))
@@ -203,8 +208,8 @@ impl<'s> Search<'s> {
         }
         let mut counted = None;
         if counts || self.query.kind.is_some() {
-            let passages = passages::decode(row.get_ref(4)?.as_blob().map_err(other)?)?;
-            counted = scan::count(&passages, self.query);
+            let passages = passages::look_at(row.get_ref(4)?.as_blob().map_err(other)?)?;
+            counted = scan::count(passages, self.query);
             if counted.is_none() {
                 return Ok(None);
             }
