@@ -1,6 +1,5 @@
 //! A disk whose syncs fail, below the file storage.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatkeep::storage::SessionKey;
-use chatkeep::storage::file::{FileSystem, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem};
+use chatkeep::storage::file::{
+    FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem,
+};
 use chatkeep::{
     ChatStore, ErrorKind, FileStorage, NewSession, OwnerId, ResponseState, SessionStatus,
 };
@@ -56,7 +57,7 @@ impl FileSystem for Failing {
         RealFileSystem.remove_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
         RealFileSystem.list(dir)
     }
 
@@ -67,6 +68,10 @@ impl FileSystem for Failing {
 
     fn lock_file(&self, path: &Path) -> io::Result<Box<dyn LockFile>> {
         RealFileSystem.lock_file(path)
+    }
+
+    fn is_native(&self) -> bool {
+        false
     }
 }
 

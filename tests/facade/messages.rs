@@ -109,6 +109,9 @@ async fn refusals(said: &mut Said, folder: &std::path::Path) -> Result<()> {
         .parts(PartRegistry::builtin());
     said.note("two registries", both.build().await);
 
+    // With something in the index's place there is none.
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("index"), "").unwrap();
     let files = ChatStore::builder(FileStorage::open(folder).await?).build().await?;
     said.note("no statistics", files.local().totals(StatisticsQuery::default()).await);
     let options = ReadOptions::new(OwnerId::local(), SystemClock.now(), &RandomIds);

@@ -43,3 +43,14 @@ conformance::tests!(fixture: || OnFiles {
     dir: tempfile::tempdir().unwrap(),
     disk: Faulty::new(Failure::Error),
 });
+
+/// With an index that outlives the process.
+#[cfg(feature = "sqlite")]
+mod indexed {
+    use super::*;
+
+    conformance::tests!(fixture: || OnFiles {
+        dir: tempfile::tempdir().unwrap(),
+        disk: Faulty::native(Failure::Error),
+    });
+}

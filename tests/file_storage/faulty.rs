@@ -1,12 +1,13 @@
 //! A disk of which one chosen operation fails, or on which everything fails from then on.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chatkeep::storage::file::{FileSystem, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem};
+use chatkeep::storage::file::{
+    FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem,
+};
 
 /// How the chosen operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,26 +38,35 @@ struct State {
     failure: Failure,
     /// Whether files can be told from each other, as not all systems can.
     identity: bool,
+    /// Whether the store's index may be a database.
+    native: bool,
 }
 
 const NEVER: u64 = u64::MAX;
 
 impl Faulty {
     pub(crate) fn new(failure: Failure) -> Self {
-        Self::with(failure, true)
+        Self::with(failure, true, false)
     }
 
     /// On a system whose files have no identity.
     pub(crate) fn without_identity(failure: Failure) -> Self {
-        Self::with(failure, false)
+        Self::with(failure, false, false)
     }
 
-    fn with(failure: Failure, identity: bool) -> Self {
+    /// On which a database can be opened as well; its own files do not fail.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn native(failure: Failure) -> Self {
+        Self::with(failure, true, true)
+    }
+
+    fn with(failure: Failure, identity: bool, native: bool) -> Self {
         Self(Arc::new(State {
             operations: AtomicU64::new(0),
             fail_at: AtomicU64::new(NEVER),
             failure,
             identity,
+            native,
         }))
     }
 
@@ -129,7 +139,7 @@ impl FileSystem for Faulty {
         self.0.run(|| RealFileSystem.remove_dir(path))
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
         RealFileSystem.list(dir)
     }
 
@@ -139,6 +149,10 @@ impl FileSystem for Faulty {
 
     fn lock_file(&self, path: &Path) -> io::Result<Box<dyn LockFile>> {
         RealFileSystem.lock_file(path)
+    }
+
+    fn is_native(&self) -> bool {
+        self.0.native
     }
 }
 

@@ -8,6 +8,8 @@ mod cost;
 mod damage;
 mod faults;
 mod faulty;
+#[cfg(feature = "sqlite")]
+mod index;
 mod layout;
 mod meddling;
 mod memory_disk;

@@ -1,12 +1,13 @@
 //! What others do between two steps of one call: each test stops a storage just before it touches
 //! a file, and lets another one act there.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use chatkeep::storage::file::{FileSystem, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem};
+use chatkeep::storage::file::{
+    FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem,
+};
 use chatkeep::storage::{
     BatchId, Body, Expected, FileStorage, Incarnation, Revision, Storage, StorageExt,
 };
@@ -88,7 +89,7 @@ impl FileSystem for Meddled {
         RealFileSystem.remove_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
         RealFileSystem.list(dir)
     }
 
@@ -98,6 +99,10 @@ impl FileSystem for Meddled {
 
     fn lock_file(&self, path: &Path) -> io::Result<Box<dyn LockFile>> {
         RealFileSystem.lock_file(path)
+    }
+
+    fn is_native(&self) -> bool {
+        false
     }
 }
 

@@ -1,7 +1,6 @@
 //! A disk in memory whose power can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chatkeep::storage::file::{
-    FileIdentity, FileKind, FileSystem, LockFile, Metadata, OpenFile, OpenHow,
+    FileIdentity, FileKind, FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow,
 };
 
 /// Seeded chance (xorshift64*).
@@ -260,13 +259,18 @@ impl FileSystem for MemoryDisk {
         Ok(())
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
         let state = self.state();
         if state.names.get(dir) != Some(&None) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let within = state.names.keys().filter(|name| name.parent() == Some(dir));
-        Ok(within.filter_map(|name| name.file_name()).map(OsString::from).collect())
+        let within = state.names.iter().filter(|(name, _)| name.parent() == Some(dir));
+        let listed = |(path, file): (&PathBuf, &Option<u64>)| {
+            let kind = if file.is_some() { FileKind::File } else { FileKind::Directory };
+            let name = path.file_name()?.to_owned();
+            Some(Listed { name, kind: Some(kind) })
+        };
+        Ok(within.filter_map(listed).collect())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -286,6 +290,10 @@ impl FileSystem for MemoryDisk {
     fn lock_file(&self, path: &Path) -> io::Result<Box<dyn LockFile>> {
         drop(self.open(path, OpenHow::Create)?);
         Ok(Box::new(MemoryLock(self.clone(), path.to_owned(), Mutex::new(false))))
+    }
+
+    fn is_native(&self) -> bool {
+        false
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::capabilities;
+use super::changes::{Change, alike};
 use super::disk::{UNFINISHED, parent, with_suffix};
 use super::engine::Engine;
 use super::error::FileError;
@@ -34,16 +35,18 @@ impl Engine {
         &self,
         key: &SessionKey,
         expected: Expected,
-        batch: &Batch,
+        mut batch: Batch,
     ) -> Result<Appended> {
-        rules::check_batch(expected, batch, &capabilities())?;
+        rules::check_batch(expected, &batch, &capabilities())?;
+        let texts = std::mem::take(&mut batch.texts);
         let held = self.lock_session(key)?;
-        let appended = self.append_locked(key, expected, batch);
+        let landed = self.append_locked(key, expected, &batch);
         drop(held);
-        if appended.is_ok() {
-            self.watchers.hints.send(key);
-        }
-        appended.map_err(|error| error.with("session", &key.id))
+        let (appended, mut change) = landed.map_err(|error| error.with("session", &key.id))?;
+        change.texts = texts;
+        self.note(key, change);
+        self.watchers.hints.send(key);
+        Ok(appended)
     }
 
     fn append_locked(
@@ -51,7 +54,7 @@ impl Engine {
         key: &SessionKey,
         expected: Expected,
         batch: &Batch,
-    ) -> Result<Appended> {
+    ) -> Result<(Appended, Change)> {
         let path = self.layout.log(key);
         if self.is_poisoned(key) {
             return Err(FileError::Poisoned { file: self.disk.show(&path) }.into());
@@ -67,17 +70,24 @@ impl Engine {
         if let Some(log) = &log
             && self.has_landed(key, log, expected, batch)?
         {
-            return self.settle(key, log, batch);
+            let appended = self.settle(key, log, batch)?;
+            let start = rules::place_of(expected);
+            let through = batch.records.last().map_or(start, |record| record.revision);
+            let change = Change { before: None, start, through, ..Change::of(log) };
+            return Ok((appended, change));
         }
         let head = log.as_ref().map(|log| log.tail.head());
         let life = rules::decide(key, expected, batch.epoch, head.as_ref(), deleted)?;
-        match log {
-            None => self.create(key, life, batch),
-            Some(log) => {
-                self.check_intact(key, &log)?;
-                self.add(key, log, batch)
-            }
-        }
+        let Some(log) = log else {
+            let (appended, log) = self.create(key, life, batch)?;
+            return Ok((appended, Change { start: Revision::ZERO, ..Change::of(&log) }));
+        };
+        self.check_intact(key, &log)?;
+        let (before, start) = (log.look, log.tail.revision);
+        let listed = batch.head.as_ref().is_some_and(|now| !alike(now, &log.tail.head.fields));
+        let (appended, log) = self.add(key, log, batch)?;
+        let change = Change { before, start, at_once: listed, ..Change::of(&log) };
+        Ok((appended, change))
     }
 
     /// A damaged log is not written to: what is added could not be told from what is damaged.
@@ -188,7 +198,12 @@ impl Engine {
 
     /// The first batch: the file appears with all of it, whatever durability is asked for, since
     /// an empty log could not be told from a damaged one.
-    fn create(&self, key: &SessionKey, life: Incarnation, batch: &Batch) -> Result<Appended> {
+    fn create(
+        &self,
+        key: &SessionKey,
+        life: Incarnation,
+        batch: &Batch,
+    ) -> Result<(Appended, Log)> {
         let Some(fields) = batch.head.clone() else {
             return Err(Error::invalid("a session's first batch has no head"));
         };
@@ -207,17 +222,17 @@ impl Engine {
             add(&encoded.bytes)?;
             Ok(encoded.tail)
         })?;
-        Ok(Appended { head: log.tail.head(), durability: Durability::Synced })
+        Ok((Appended { head: log.tail.head(), durability: Durability::Synced }, log))
     }
 
-    fn add(&self, key: &SessionKey, log: Log, batch: &Batch) -> Result<Appended> {
+    fn add(&self, key: &SessionKey, log: Log, batch: &Batch) -> Result<(Appended, Log)> {
         let encoded = encode(&log.tail, batch)?;
         self.write_tail(key, &log, &encoded.bytes)?;
         let durability = self.sync_log(key, &log, batch.durability)?;
         log.positions.note(log.tail.revision.next(), log.tail.end);
         let log = Log { len: encoded.tail.end, tail: encoded.tail, ..log };
         self.remember(key, &log);
-        Ok(Appended { head: log.tail.head(), durability })
+        Ok((Appended { head: log.tail.head(), durability }, log))
     }
 
     /// One write. If the disk does not take all of it, what it took is cut off again; if it is not
@@ -286,6 +301,7 @@ impl Engine {
             file,
             identity: found.identity,
             len: found.len,
+            look: None,
             tail,
             positions,
             named: true,

@@ -1,14 +1,13 @@
 //! A disk that counts what is asked of it.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::system::{FileSystem, LockFile, Metadata, OpenFile, OpenHow};
+use super::system::{FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow};
 
-/// Wraps another [`FileSystem`] and counts bytes and syncs. Clones share their counts.
+/// Wraps another [`FileSystem`] and counts bytes, syncs and look-ups. Clones share their counts.
 ///
 /// # Examples
 ///
@@ -46,6 +45,12 @@ pub struct Counts {
     pub syncs: u64,
     /// Syncs of directories.
     pub dir_syncs: u64,
+    /// Files opened.
+    pub opens: u64,
+    /// Paths looked at.
+    pub looks: u64,
+    /// Directories listed.
+    pub lists: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +60,9 @@ struct Counters {
     writes: AtomicU64,
     syncs: AtomicU64,
     dir_syncs: AtomicU64,
+    opens: AtomicU64,
+    looks: AtomicU64,
+    lists: AtomicU64,
 }
 
 impl CountingFileSystem {
@@ -74,6 +82,9 @@ impl CountingFileSystem {
             writes: of(&self.counters.writes),
             syncs: of(&self.counters.syncs),
             dir_syncs: of(&self.counters.dir_syncs),
+            opens: of(&self.counters.opens),
+            looks: of(&self.counters.looks),
+            lists: of(&self.counters.lists),
         }
     }
 }
@@ -89,6 +100,9 @@ impl std::ops::Sub for Counts {
             writes: self.writes - earlier.writes,
             syncs: self.syncs - earlier.syncs,
             dir_syncs: self.dir_syncs - earlier.dir_syncs,
+            opens: self.opens - earlier.opens,
+            looks: self.looks - earlier.looks,
+            lists: self.lists - earlier.lists,
         }
     }
 }
@@ -99,10 +113,12 @@ fn count(counter: &AtomicU64, by: usize) {
 
 impl FileSystem for CountingFileSystem {
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        count(&self.counters.looks, 1);
         self.inner.metadata(path)
     }
 
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn OpenFile>> {
+        count(&self.counters.opens, 1);
         let inner = self.inner.open(path, how)?;
         Ok(Arc::new(CountingFile { inner, counters: Arc::clone(&self.counters) }))
     }
@@ -123,7 +139,8 @@ impl FileSystem for CountingFileSystem {
         self.inner.remove_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
+        count(&self.counters.lists, 1);
         self.inner.list(dir)
     }
 
@@ -134,6 +151,10 @@ impl FileSystem for CountingFileSystem {
 
     fn lock_file(&self, path: &Path) -> io::Result<Box<dyn LockFile>> {
         self.inner.lock_file(path)
+    }
+
+    fn is_native(&self) -> bool {
+        self.inner.is_native()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::error::FileError;
-use super::system::{FileKind, FileSystem, LockFile, Metadata, OpenFile, OpenHow};
+use super::system::{FileKind, FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow};
 
 /// What is added to a file's name while it is being written.
 pub(super) const UNFINISHED: &str = ".tmp";
@@ -75,6 +75,22 @@ impl Disk {
             Err(e) if e.kind() == io::ErrorKind::NotFound && how != OpenHow::Create => Ok(None),
             Err(e) => Err(self.failed("open", path)(e)),
         }
+    }
+
+    /// Opens a file that was listed, to read it; `None` if it is gone, or no regular file by now.
+    pub(super) fn open_listed(&self, path: &Path) -> Result<Option<Arc<dyn OpenFile>>, FileError> {
+        use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+        match self.files.open(path, OpenHow::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if matches!(e.kind(), InvalidInput | NotADirectory | NotFound) => Ok(None),
+            Err(e) => Err(self.failed("open", path)(e)),
+        }
+    }
+
+    /// Whether a database engine finds its files at the paths of this disk.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn is_native(&self) -> bool {
+        self.files.is_native()
     }
 
     /// Reads a regular file whole; `None` if nothing is there.
@@ -161,6 +177,11 @@ impl Disk {
     /// The names in a directory, sorted; none if it is not there. A name that is not Unicode is
     /// not ours.
     pub(super) fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
+        Ok(self.entries(dir)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same, each with what it leads to, if listing the directory told.
+    pub(super) fn entries(&self, dir: &Path) -> Result<Vec<(String, Option<FileKind>)>, FileError> {
         match self.metadata(dir)? {
             None => return Ok(Vec::new()),
             Some(found) if found.kind != FileKind::Directory => {
@@ -169,14 +190,15 @@ impl Disk {
             }
             Some(_) => {}
         }
-        let names = match self.files.list(dir) {
-            Ok(names) => names,
+        let listed = match self.files.list(dir) {
+            Ok(listed) => listed,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(self.failed("list", dir)(e)),
         };
-        let mut names: Vec<String> =
-            names.into_iter().filter_map(|name| name.into_string().ok()).collect();
-        names.sort_unstable();
+        let known = |Listed { name, kind }: Listed| Some((name.into_string().ok()?, kind));
+        let mut names: Vec<(String, Option<FileKind>)> =
+            listed.into_iter().filter_map(known).collect();
+        names.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(names)
     }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use super::catalogue::Catalogue;
 use super::disk::{Disk, parent};
 use super::error::FileError;
+#[cfg(feature = "sqlite")]
+use super::index::Index;
 use super::layout::{self, Layout};
 use super::locks::{Held, Locks};
 use super::system::{FileIdentity, FileSystem, OpenFile, OpenHow};
@@ -25,12 +27,14 @@ const OPEN_LOGS: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Engine {
-    pub(super) disk: Disk,
-    pub(super) layout: Layout,
+    pub(super) disk: Arc<Disk>,
+    pub(super) layout: Arc<Layout>,
     pub(super) locks: Locks,
     pub(super) writer: Writer,
     pub(super) watchers: Watchers,
     pub(super) catalogue: Catalogue,
+    #[cfg(feature = "sqlite")]
+    pub(super) index: Option<Arc<Index>>,
     logs: Mutex<OpenLogs>,
     /// Sessions whose last write failed with an outcome that cannot be known.
     poisoned: Mutex<HashSet<SessionKey>>,
@@ -59,7 +63,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Engine {
     pub(super) fn open(root: &Path, files: Arc<dyn FileSystem>) -> Result<Self> {
-        let disk = Disk::new(files, root.to_path_buf());
+        let disk = Arc::new(Disk::new(files, root.to_path_buf()));
         disk.ensure_root()?;
         Layout::check(&disk)?;
         disk.ensure_dir(&layout::locks(root))?;
@@ -69,7 +73,10 @@ impl Engine {
         let layout = Layout::open(&disk)?;
         let writer = Writer::take(&disk)?;
         drop(guard);
+        let layout = Arc::new(layout);
         let engine = Self {
+            #[cfg(feature = "sqlite")]
+            index: open_index(&disk, &layout),
             disk,
             layout,
             locks: Locks::new(),
@@ -83,6 +90,10 @@ impl Engine {
         if let Err(error) = engine.finish_purges() {
             // What was deleted is gone for every caller; `scrub` tries again and says so.
             tracing::error!(%error, "a deletion cannot be finished");
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(index) = &engine.index {
+            index.verify_later();
         }
         Ok(engine)
     }
@@ -115,6 +126,7 @@ impl Engine {
             && let Some(log) = self.same(log, &path)?
         {
             // Where something torn was seen another may have cut it off and written as much.
+            let log = Log { look: Some(found), ..log };
             if found.len == log.len && log.len == log.tail.end {
                 return Ok(Some(log));
             }
@@ -177,6 +189,7 @@ impl Engine {
             file,
             identity: found.identity,
             len: found.len,
+            look: Some(found),
             tail,
             positions,
             named: false,
@@ -266,6 +279,21 @@ impl Engine {
 
     pub(super) fn tombstone(&self, key: &SessionKey) -> Result<Option<Incarnation>, FileError> {
         super::purge::read_tombstone(&self.disk, &self.layout.tombstone(key))
+    }
+}
+
+/// The store's index. Without one, lists go through the logs and nothing is searched.
+#[cfg(feature = "sqlite")]
+fn open_index(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Option<Arc<Index>> {
+    if !disk.is_native() {
+        return None;
+    }
+    match Index::open(disk, layout) {
+        Ok(index) => Some(index),
+        Err(error) => {
+            tracing::warn!(%error, "the store's index cannot be used, nor another one made");
+            None
+        }
     }
 }
 

@@ -122,8 +122,12 @@ impl Layout {
         names::path(&self.documents(scope), name, DOCUMENT)
     }
 
+    pub(super) fn tombstones(&self) -> PathBuf {
+        self.root.join("tombstones")
+    }
+
     pub(super) fn tombstone(&self, key: &SessionKey) -> PathBuf {
-        self.root.join("tombstones").join(self.hashed(key))
+        self.tombstones().join(self.hashed(key))
     }
 
     pub(super) fn purging(&self) -> PathBuf {
@@ -134,7 +138,8 @@ impl Layout {
         self.purging().join(self.hashed(key))
     }
 
-    fn hashed(&self, key: &SessionKey) -> String {
+    /// The name of a session's tombstone, and of the note of its deletion.
+    pub(super) fn hashed(&self, key: &SessionKey) -> String {
         let grave = rules::grave(self.salt.as_bytes(), key);
         let digits: String = grave.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{digits}.json")
@@ -143,6 +148,10 @@ impl Layout {
 
 pub(super) fn locks(root: &Path) -> PathBuf {
     root.join("locks")
+}
+
+pub(super) fn index(root: &Path) -> PathBuf {
+    root.join("index")
 }
 
 /// The ids whose files (of this suffix) or directories (without one) are in a directory, in order.
@@ -166,9 +175,12 @@ fn walk(
     pieces: &mut Vec<String>,
     found: &mut Vec<(String, PathBuf)>,
 ) -> Result<(), FileError> {
-    for name in disk.list(dir)? {
+    for (name, kind) in disk.entries(dir)? {
         let path = dir.join(&name);
-        let is_dir = || Ok(disk.metadata(&path)?.is_some_and(|m| m.kind == FileKind::Directory));
+        let is_dir = || match kind {
+            Some(kind) => Ok(kind == FileKind::Directory),
+            None => Ok(disk.metadata(&path)?.is_some_and(|m| m.kind == FileKind::Directory)),
+        };
         if name.ends_with(names::CONTINUED) && pieces.len() < names::MAX_PIECES {
             if is_dir()? {
                 pieces.push(name);

@@ -10,6 +10,7 @@
 //! | `tombstones/<hash>.json` | that a session of this salted hash was deleted |
 //! | `purging/<hash>.json` | that a deletion has begun |
 //! | `locks/` | lock files, never removed |
+//! | `index/` | with the feature `sqlite`: lists and full text, derived, deletable at any moment |
 //!
 //! The format is specified in `docs/format.md`.
 
@@ -22,7 +23,6 @@ use futures_core::stream::BoxStream;
 use jiff::Timestamp;
 
 use self::engine::Engine;
-use super::listing;
 use super::{
     Appended, Batch, BlobId, Capabilities, Cursor, Document, DocumentScope, Durability, Expected,
     ExpectedDocument, FullText, Head, Hint, ListQuery, LogPage, Maintenance, OnProgress, Page,
@@ -35,11 +35,15 @@ use crate::id::OwnerId;
 mod append;
 mod blobs;
 mod catalogue;
+mod changes;
 mod counting;
 mod disk;
 mod documents;
 mod engine;
 mod error;
+mod heads;
+#[cfg(feature = "sqlite")]
+mod index;
 mod layout;
 mod locks;
 mod names;
@@ -56,7 +60,9 @@ mod writers;
 
 pub use self::counting::{CountingFileSystem, Counts};
 pub use self::real::RealFileSystem;
-pub use self::system::{FileIdentity, FileKind, FileSystem, LockFile, Metadata, OpenFile, OpenHow};
+pub use self::system::{
+    FileIdentity, FileKind, FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow,
+};
 
 fn capabilities() -> Capabilities {
     Capabilities {
@@ -109,6 +115,29 @@ impl FileStorage {
         Ok(Self { engine: Arc::new(Engine::open(path.as_ref(), files)?) })
     }
 
+    /// Compares the index with the logs now, instead of now and then while lists and searches are
+    /// asked for. When it returns, what was changed by hand, by a backup or by another tool is in
+    /// lists, and is found if somebody is [attached](FullText::attach) who can read it.
+    ///
+    /// Without an index that outlives the process there is nothing to compare.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the disk fails or the index cannot be written.
+    ///
+    /// # Cancel safety
+    ///
+    /// What has been compared stays so.
+    #[expect(clippy::unused_async, reason = "an engine that has to wait is asked alike")]
+    pub async fn verify_index(&self) -> Result<()> {
+        self.engine.verify_index()
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn index(&self) -> Option<&index::Index> {
+        self.engine.index.as_deref()
+    }
+
     /// The store's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -131,7 +160,7 @@ impl Storage for FileStorage {
     }
 
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended> {
-        self.engine.append(key, expected, &batch)
+        self.engine.append(key, expected, batch)
     }
 
     async fn head(&self, key: &SessionKey) -> Result<Option<Head>> {
@@ -174,17 +203,15 @@ impl Storage for FileStorage {
         query: &ListQuery,
         after: Option<Cursor>,
     ) -> Result<Page<SessionHead>> {
-        listing::check(query)?;
-        listing::page(self.engine.heads(owner)?, query, after.as_ref())
+        self.engine.list(owner, query, after.as_ref())
     }
 
     async fn count(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
-        let heads = self.engine.heads(owner)?;
-        Ok(heads.iter().filter(|head| listing::fits(head, query)).count() as u64)
+        self.engine.count(owner, query)
     }
 
     async fn owners(&self, after: Option<Cursor>) -> Result<Page<OwnerId>> {
-        listing::page_of_names(self.engine.owners()?, after.as_ref())
+        self.engine.owners(after.as_ref())
     }
 
     async fn get_document(
@@ -232,6 +259,12 @@ impl Storage for FileStorage {
         self.engine.watch(filter)
     }
 
+    #[cfg(feature = "sqlite")]
+    fn full_text(&self) -> Option<&dyn FullText> {
+        self.engine.index.as_ref().map(|_| self as &dyn FullText)
+    }
+
+    #[cfg(not(feature = "sqlite"))]
     fn full_text(&self) -> Option<&dyn FullText> {
         None
     }
@@ -256,11 +289,12 @@ impl Maintenance for FileStorage {
     }
 
     async fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
-        self.engine.warm(on_progress)
+        self.engine.rebuild_index(on_progress)
     }
 
-    /// Goes on with interrupted deletions; nothing else of what was deleted is ever kept.
+    /// Goes on with interrupted deletions, and cuts off what deleted rows left in the index.
     async fn scrub(&self) -> Result<()> {
-        self.engine.finish_purges()
+        self.engine.finish_purges()?;
+        self.engine.scrub_index()
     }
 }

@@ -139,10 +139,11 @@ impl Engine {
         let blobs = self.remove_dir(&self.layout.blobs(key))?;
         self.remove_dir(&self.layout.quarantine(key))?;
         self.heal(key)?;
+        let remains = self.purge_index(key)?;
         let note = self.layout.purge_of(key);
         self.disk.remove(&note)?;
         self.disk.remove(&with_suffix(&note, UNFINISHED))?;
-        Ok(PurgeReceipt::new(incarnation, bytes, blobs))
+        Ok(PurgeReceipt { remains, ..PurgeReceipt::new(incarnation, bytes, blobs) })
     }
 
     /// Removes a directory of files, durably; how many finished ones there were.

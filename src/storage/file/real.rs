@@ -1,12 +1,13 @@
 //! The machine's own disk.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::system::{FileIdentity, FileKind, FileSystem, LockFile, Metadata, OpenFile, OpenHow};
+use super::system::{
+    FileIdentity, FileKind, FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow,
+};
 
 /// The machine's own disk, through `std::fs`.
 ///
@@ -42,6 +43,10 @@ impl FileSystem for RealFileSystem {
         if after.kind != FileKind::File {
             return Err(not_a_file(after.kind));
         }
+        // The very file that was looked at: no link was followed to it.
+        if after.identity.is_some() && before.and_then(|found| found.identity) == after.identity {
+            return Ok(Arc::new(RealFile(file)));
+        }
         match self.metadata(path)? {
             Some(now) if now.kind == FileKind::Symlink => Err(not_a_file(now.kind)),
             _ => Ok(Arc::new(RealFile(file))),
@@ -67,8 +72,13 @@ impl FileSystem for RealFileSystem {
         fs::remove_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
+        let listed = |entry: fs::DirEntry| {
+            // Where it is not known without asking again, whoever needs it asks.
+            let kind = entry.file_type().ok().map(kind_of);
+            Listed { name: entry.file_name(), kind }
+        };
+        fs::read_dir(dir)?.map(|entry| entry.map(listed)).collect()
     }
 
     #[cfg(unix)]
@@ -90,6 +100,10 @@ impl FileSystem for RealFileSystem {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         Ok(Box::new(RealLock(private(&mut options).open(path)?)))
+    }
+
+    fn is_native(&self) -> bool {
+        true
     }
 }
 
@@ -118,15 +132,18 @@ fn not_a_file(found: FileKind) -> io::Error {
     )
 }
 
-fn describe(metadata: &fs::Metadata) -> io::Result<Metadata> {
-    let kind = match metadata.file_type() {
+fn kind_of(kind: fs::FileType) -> FileKind {
+    match kind {
         kind if kind.is_file() => FileKind::File,
         kind if kind.is_dir() => FileKind::Directory,
         kind if kind.is_symlink() => FileKind::Symlink,
         _ => FileKind::Other,
-    };
+    }
+}
+
+fn describe(metadata: &fs::Metadata) -> io::Result<Metadata> {
     Ok(Metadata {
-        kind,
+        kind: kind_of(metadata.file_type()),
         len: metadata.len(),
         modified: metadata.modified()?,
         identity: identity(metadata),

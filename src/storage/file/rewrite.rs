@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::append::Add;
 use super::capabilities;
+use super::changes::Change;
 use super::engine::Engine;
 use super::error::FileError;
 use super::read::whole;
@@ -56,10 +57,10 @@ impl Engine {
         let held = self.lock_session(key)?;
         let compacted = self.compact_locked(key, through, records, guard);
         drop(held);
-        if compacted.is_ok() {
-            self.watchers.hints.send(key);
-        }
-        compacted.map_err(|error| error.with("session", &key.id))
+        let (head, change) = compacted.map_err(|error| error.with("session", &key.id))?;
+        self.note(key, change);
+        self.watchers.hints.send(key);
+        Ok(head)
     }
 
     fn compact_locked(
@@ -68,7 +69,7 @@ impl Engine {
         through: Revision,
         records: Vec<Record>,
         guard: &Head,
-    ) -> Result<Head> {
+    ) -> Result<(Head, Change)> {
         let log = self.to_rewrite(key)?;
         let head = log.tail.head();
         rules::check_compaction(key, &head, guard, through, &records, &capabilities())?;
@@ -99,7 +100,9 @@ impl Engine {
             self.check_intact(key, &log)?;
         }
         let head = LineHead { base: through, through: Revision::ZERO, ..log.tail.head.clone() };
-        Ok(self.write_lines(key, lines, head, log.tail.revision)?.tail.head())
+        let compacted = self.write_lines(key, lines, head, log.tail.revision)?;
+        let change = Change { before: log.look, at_once: false, ..Change::of(&compacted) };
+        Ok((compacted.tail.head(), change))
     }
 
     /// The log under the session's lock, if it may be written.
@@ -168,16 +171,20 @@ impl Engine {
         let report = self.repair_locked(key);
         drop(held);
         self.watchers.hints.send(key);
-        report.map_err(|error| error.with("session", &key.id))
+        let (report, change) = report.map_err(|error| error.with("session", &key.id))?;
+        if let Some(change) = change {
+            self.note(key, change);
+        }
+        Ok(report)
     }
 
-    fn repair_locked(&self, key: &SessionKey) -> Result<Report> {
+    fn repair_locked(&self, key: &SessionKey) -> Result<(Report, Option<Change>)> {
         let Some(mut found) = self.survey(key)? else { return Err(session_not_found(key)) };
         let suspect = self.disk.metadata(&self.suspect(key))?.is_some();
         let whole = found.report.damage.is_empty() && found.end == found.len;
         if whole && !suspect && !self.is_poisoned(key) {
             self.heal(key)?;
-            return Ok(found.report);
+            return Ok((found.report, None));
         }
         let kept = self.keep(key, &*found.file, 0, found.len, "original")?;
         found.report.kept.push(self.disk.show(&kept));
@@ -196,14 +203,15 @@ impl Engine {
             fields: HeadFields::new(first.record.at),
         });
         regroup(&mut found.lines);
-        self.write_lines(
+        let repaired = self.write_lines(
             key,
             found.lines,
             LineHead { through: Revision::ZERO, ..head },
             found.report.revision,
         )?;
         self.heal(key)?;
-        Ok(found.report)
+        let change = Change { stale: true, ..Change::of(&repaired) };
+        Ok((found.report, Some(change)))
     }
 
     /// Reads a whole log and says what is in it; changes nothing.

@@ -32,14 +32,18 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// The names in a directory, in no order.
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>>;
+    /// What is in a directory, in no order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>>;
 
     /// Makes a directory's entries durable. Does nothing where the system does so by itself.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Opens a lock file, made if it is not there. It is never removed.
     fn lock_file(&self, path: &Path) -> io::Result<Box<dyn LockFile>>;
+
+    /// Whether its paths are the machine's own, so that a database engine finds its files there.
+    /// Elsewhere the store's index lives in memory.
+    fn is_native(&self) -> bool;
 }
 
 /// An open regular file.
@@ -83,6 +87,15 @@ pub enum OpenHow {
     Create,
 }
 
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The name, without its directory.
+    pub name: OsString,
+    /// What sort of thing it leads to, if listing the directory told.
+    pub kind: Option<FileKind>,
+}
+
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
@@ -123,7 +136,7 @@ impl FileKind {
 }
 
 /// Tells one file from another: device and inode number on Unix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileIdentity {
     /// The device.
     pub device: u64,

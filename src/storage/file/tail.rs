@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::disk::read_range;
 use super::scan::{Backward, Before, Entry, Forward, Item};
-use super::system::{FileIdentity, OpenFile};
-use crate::storage::line::{Checksum, LineHead};
+use super::system::{FileIdentity, Metadata, OpenFile};
+use crate::storage::line::{self, Checksum, LineHead};
 use crate::storage::{Head, HeadFields, Incarnation, Revision, VersionToken};
 
 /// How many places a log's readers keep in mind.
 const POSITIONS: usize = 1_024;
+/// Where the newest head is looked for at first.
+const LAST_BLOCK: u64 = 8 << 10;
 
 /// A session's log as it was when it was last looked at. Never changed, only replaced.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub(super) struct Log {
     pub(super) identity: Option<FileIdentity>,
     /// The file's length; more than the tail's end if something unfinished follows.
     pub(super) len: u64,
+    /// What the file looked like then, if it was not written at that moment.
+    pub(super) look: Option<Metadata>,
     pub(super) tail: Tail,
     pub(super) positions: Arc<Positions>,
     /// Whether the file's name is known to be durable.
@@ -56,6 +61,9 @@ impl Tail {
         len: u64,
         life: Incarnation,
     ) -> io::Result<Option<Self>> {
+        if let Some(tail) = Self::at_once(file, len, life)? {
+            return Ok(Some(tail));
+        }
         let mut found: Option<Self> = None;
         let mut lines = Backward::new(file, len);
         while let Some(items) = lines.next_items()? {
@@ -85,6 +93,34 @@ impl Tail {
             tail.damaged = tail.damaged.or(Some(0));
         }
         Ok(found)
+    }
+
+    /// The tail of a log whose last lines are whole and whose head is near, as nearly always:
+    /// nothing before the head is parsed. `None` if there is more to it.
+    fn at_once(file: &dyn OpenFile, len: u64, life: Incarnation) -> io::Result<Option<Self>> {
+        let from = len.saturating_sub(LAST_BLOCK);
+        let data = read_range(file, from, len)?;
+        let mut found: Option<Self> = None;
+        let mut end = data.len();
+        while let Some((line_start, sum)) = line_before(&data, end, from == 0) {
+            let text = data.slice(line_start..end - 1);
+            let Ok((line, sum)) = line::decode(&text, Some(sum)) else { return Ok(None) };
+            let (offset, line_end) = (from + line_start as u64, from + end as u64);
+            let entry = Entry { offset, end: line_end, line, sum };
+            match (&mut found, entry.line.head.is_some()) {
+                (None, _) if entry.line.more > 0 => return Ok(None),
+                (None, true) => return Ok(Some(Self::at(&entry, life))),
+                (None, false) => found = Some(Self::at(&entry, life)),
+                (Some(tail), true) => {
+                    let above = Self::at(&entry, life);
+                    (tail.head, tail.head_end) = (above.head, above.head_end);
+                    return Ok(found);
+                }
+                (Some(_), false) => {}
+            }
+            end = line_start;
+        }
+        Ok(None)
     }
 
     fn at(entry: &Entry, life: Incarnation) -> Self {
@@ -136,6 +172,16 @@ impl Tail {
             }
         }
         Ok(Some(tail))
+    }
+}
+
+/// Where the line that ends before `end` begins, and the checksum of the one before it; `None` if
+/// the data do not hold both.
+fn line_before(data: &[u8], end: usize, from_start: bool) -> Option<(usize, Checksum)> {
+    let (b'\n', before) = data.get(..end)?.split_last()? else { return None };
+    match before.iter().rposition(|&byte| byte == b'\n') {
+        Some(line_break) => Some((line_break + 1, Checksum::at_end_of(&before[..line_break])?)),
+        None => from_start.then_some((0, Checksum::START)),
     }
 }
 

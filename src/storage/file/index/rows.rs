@@ -1,0 +1,383 @@
+//! What the index holds of a session beside its place in lists and its text.
+//!
+//! | table | holds |
+//! | --- | --- |
+//! | `logs` | what a session's log looked like when its head was read, and how far its text is in |
+//! | `ahead` | stretches of revisions whose text came before that of the ones below them |
+//! | `state` | `complete` once all logs are in |
+//!
+//! A row says where its session stood at some moment, and never goes back: one that was made from
+//! an append gives way to a higher revision. Only what was read from a file that is still the same
+//! within the transaction is the truth, whatever the row said.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::dirty::Entry;
+use crate::id::TurnId;
+use crate::storage::file::system::Metadata;
+use crate::storage::sqlite::SqliteError;
+use crate::storage::sqlite::catalogue::{self, SessionRow, integer, unsigned};
+use crate::storage::sqlite::database::Schema;
+use crate::storage::sqlite::full_text;
+use crate::storage::{Extracted, Head, SessionKey, TurnText};
+
+type Result<T, E = SqliteError> = std::result::Result<T, E>;
+
+pub(super) const SCHEMA: Schema =
+    Schema { application_id: 0x636b_6978, steps: &[create], checkpoint_pages: 4_000 };
+
+fn create(connection: &Connection) -> Result<()> {
+    catalogue::create(connection)?;
+    full_text::create(connection)?;
+    Ok(connection.execute_batch(
+        "CREATE TABLE logs (
+           session INTEGER PRIMARY KEY,
+           look TEXT,
+           indexed INTEGER NOT NULL,
+           refused INTEGER NOT NULL,
+           behind INTEGER NOT NULL
+         );
+         CREATE INDEX logs_behind ON logs (session) WHERE behind;
+         CREATE TABLE ahead (
+           session INTEGER NOT NULL,
+           first INTEGER NOT NULL,
+           last INTEGER NOT NULL,
+           turns TEXT NOT NULL,
+           PRIMARY KEY (session, first)
+         ) WITHOUT ROWID;
+         CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;",
+    )?)
+}
+
+/// What is known of a session's log.
+#[derive(Debug, Default)]
+struct Log {
+    /// None if it must be looked at.
+    look: Option<String>,
+    /// The text of all revisions up to this one is in.
+    indexed: u64,
+    /// Its text cannot be had as long as it looks so.
+    refused: bool,
+}
+
+/// A stretch of revisions, and the turns whose text it changed.
+#[derive(Debug)]
+struct Ahead {
+    first: u64,
+    last: u64,
+    turns: Vec<u64>,
+}
+
+/// A file's look as it is compared.
+pub(super) fn look_of(found: &Metadata) -> String {
+    use std::time::UNIX_EPOCH;
+    let time = match found.modified.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_nanos().to_string(),
+        Err(before) => format!("-{}", before.duration().as_nanos()),
+    };
+    match found.identity {
+        Some(id) => format!("{} {time} {} {} {}", found.len, id.device, id.file, found.kind as u8),
+        None => format!("{} {time} {}", found.len, found.kind as u8),
+    }
+}
+
+/// Whether all logs have been in the index at some time.
+pub(super) fn is_complete(connection: &Connection) -> Result<bool> {
+    let mut query = connection.prepare_cached("SELECT 1 FROM state WHERE name = 'complete'")?;
+    Ok(query.exists(())?)
+}
+
+pub(super) fn set_complete(connection: &Connection) -> Result<()> {
+    if !is_complete(connection)? {
+        connection.execute("INSERT INTO state VALUES ('complete', 1)", ())?;
+    }
+    Ok(())
+}
+
+/// Order of two states of one session.
+pub(super) fn order(head: &Head) -> impl Ord + use<> {
+    (head.incarnation, head.revision, head.base)
+}
+
+/// Brings in what a process wrote: the texts to be indexed are added to `texts`.
+pub(super) fn put_written<'e>(
+    connection: &Connection,
+    key: &SessionKey,
+    entry: &'e Entry,
+    found: &Metadata,
+    texts: &mut Vec<(SessionRow, &'e TurnText)>,
+) -> Result<()> {
+    let old = catalogue::get(connection, key)?;
+    if old.as_ref().is_some_and(|(_, old)| old.incarnation > entry.head.incarnation) {
+        return Ok(());
+    }
+    let row = match &old {
+        None => catalogue::insert(connection, key, &entry.head)?,
+        Some((row, old)) if order(&entry.head) < order(old) => *row,
+        Some((row, old)) => {
+            // What changed alone is written, unless everything did.
+            let same_life = Some(old).filter(|old| old.incarnation == entry.head.incarnation);
+            catalogue::update(connection, *row, same_life, &entry.head)?;
+            *row
+        }
+    };
+    let mut log = log_of(connection, row)?;
+    if old.as_ref().is_some_and(|(_, old)| old.incarnation < entry.head.incarnation) {
+        forget_text(connection, row)?;
+        log = Log::default();
+    }
+    let before = old.map(|(_, head)| head);
+    let changed_between = match (&log.look, &entry.before, &before) {
+        (Some(look), Some(before), Some(head)) if head.revision.get() == entry.start => {
+            *look != look_of(before)
+        }
+        _ => false,
+    };
+    if entry.stale || changed_between {
+        forget_progress(connection, row)?;
+        (log.indexed, log.refused) = (0, false);
+    }
+    let newest = match &before {
+        Some(old) if order(old) > order(&entry.head) => old,
+        _ => {
+            // Another length is another's append: the log must be looked at.
+            log.look = (found.len == entry.len).then(|| look_of(found));
+            &entry.head
+        }
+    };
+    take_texts(connection, row, entry, &mut log, texts)?;
+    set_log(connection, row, &log, newest)
+}
+
+/// Chooses the texts that nothing newer has replaced, and notes which revisions they cover.
+fn take_texts<'e>(
+    connection: &Connection,
+    row: SessionRow,
+    entry: &'e Entry,
+    log: &mut Log,
+    texts: &mut Vec<(SessionRow, &'e TurnText)>,
+) -> Result<()> {
+    let ahead = ahead_of(connection, row)?;
+    let is_new = |revision: u64, turn: TurnId| {
+        let replaced = |a: &Ahead| a.first > revision && a.turns.contains(&turn.get());
+        revision > log.indexed && !ahead.iter().any(replaced)
+    };
+    let new = entry.texts.iter().filter(|(turn, (revision, _))| is_new(*revision, **turn));
+    texts.extend(new.map(|(_, (_, text))| (row, text)));
+    for &(first, last) in &entry.ranges {
+        if first <= log.indexed + 1 {
+            log.indexed = log.indexed.max(last);
+            continue;
+        }
+        let within = |revision: u64| (first..=last).contains(&revision);
+        let turns: Vec<u64> = entry
+            .texts
+            .iter()
+            .filter(|(_, (revision, _))| within(*revision))
+            .map(|(turn, _)| turn.get())
+            .collect();
+        put_ahead(connection, row, &Ahead { first, last, turns })?;
+    }
+    absorb(connection, row, log)
+}
+
+/// Goes on over the stretches that follow by now.
+fn absorb(connection: &Connection, row: SessionRow, log: &mut Log) -> Result<()> {
+    for ahead in ahead_of(connection, row)? {
+        if ahead.first > log.indexed + 1 {
+            break;
+        }
+        log.indexed = log.indexed.max(ahead.last);
+        connection
+            .prepare_cached("DELETE FROM ahead WHERE session = ?1 AND first = ?2")?
+            .execute(params![row.id, integer(ahead.first)?])?;
+    }
+    Ok(())
+}
+
+/// Brings in what was read from a log that still looks so; `found` is none if it must be looked at
+/// again all the same.
+pub(super) fn put_read(
+    connection: &Connection,
+    key: &SessionKey,
+    head: &Head,
+    found: Option<&Metadata>,
+) -> Result<()> {
+    let old = catalogue::get(connection, key)?;
+    let row = catalogue::upsert(connection, key, head)?;
+    let mut log = log_of(connection, row)?;
+    let look = found.map(look_of);
+    if let Some((_, old)) = &old {
+        let place = |head: &Head| (head.incarnation, head.revision);
+        if old.incarnation != head.incarnation {
+            forget_text(connection, row)?;
+            log = Log::default();
+        } else if place(head) < place(old)
+            // The same revision in another file, which nobody here wrote.
+            || (order(old) == order(head) && log.look.is_some() && log.look != look)
+        {
+            forget_progress(connection, row)?;
+            log.indexed = 0;
+        }
+    }
+    log.refused &= log.look == look;
+    log.look = look;
+    set_log(connection, row, &log, head)
+}
+
+/// Brings in the text of a whole session, a part of its turns at a time.
+///
+/// `more` says that other parts follow. Whether the session is still there and needs it.
+pub(super) fn put_extracted(
+    connection: &Connection,
+    key: &SessionKey,
+    extracted: &Extracted,
+    part: &[TurnText],
+    more: bool,
+) -> Result<bool> {
+    let Some((row, head)) = catalogue::get(connection, key)? else { return Ok(false) };
+    let mut log = log_of(connection, row)?;
+    let revision = extracted.head.revision.get();
+    if head.incarnation != extracted.head.incarnation || log.indexed > revision {
+        return Ok(false);
+    }
+    let ahead = ahead_of(connection, row)?;
+    let replaced = |turn: u64| ahead.iter().any(|a| a.first > revision && a.turns.contains(&turn));
+    let new = part.iter().filter(|text| !replaced(text.turn.get()));
+    full_text::put_all(connection, new.map(|text| (row, text)))?;
+    if more {
+        return Ok(true);
+    }
+    let kept: std::collections::HashSet<u64> =
+        extracted.texts.iter().map(|text| text.turn.get()).collect();
+    for turn in turns_of(connection, row)? {
+        if !kept.contains(&turn) && !replaced(turn) {
+            full_text::remove_turn(connection, row, TurnId::new(turn))?;
+        }
+    }
+    (log.indexed, log.refused) = (revision, false);
+    absorb(connection, row, &mut log)?;
+    set_log(connection, row, &log, &head)?;
+    Ok(true)
+}
+
+/// Notes that a session's text cannot be had until its log changes.
+pub(super) fn refuse(connection: &Connection, key: &SessionKey) -> Result<()> {
+    let Some((row, head)) = catalogue::get(connection, key)? else { return Ok(()) };
+    let log = Log { refused: true, ..log_of(connection, row)? };
+    set_log(connection, row, &log, &head)
+}
+
+/// Removes all that is known of a session.
+pub(super) fn remove(connection: &Connection, key: &SessionKey) -> Result<()> {
+    let Some(row) = catalogue::row_of(connection, key)? else { return Ok(()) };
+    forget_text(connection, row)?;
+    connection.prepare_cached("DELETE FROM logs WHERE session = ?1")?.execute([row.id])?;
+    catalogue::remove(connection, key)?;
+    Ok(())
+}
+
+/// How many sessions there are, and of how many the text is not all in.
+pub(super) fn progress(connection: &Connection) -> Result<(u64, u64)> {
+    let mut behind = connection.prepare_cached("SELECT count(*) FROM logs WHERE behind")?;
+    let behind = unsigned(behind.query_row((), |row| row.get(0))?)?;
+    if behind == 0 {
+        return Ok((0, 0));
+    }
+    let mut all = connection.prepare_cached("SELECT count(*) FROM logs")?;
+    Ok((unsigned(all.query_row((), |row| row.get(0))?)?, behind))
+}
+
+/// Sessions whose text is not all in, or all sessions: owners and ids.
+pub(super) fn sessions(connection: &Connection, behind: bool) -> Result<Vec<(String, String)>> {
+    let condition = if behind { "WHERE behind" } else { "" };
+    let sql = format!(
+        "SELECT owners.owner, sessions.session FROM logs
+         JOIN sessions ON sessions.id = logs.session
+         JOIN owners ON owners.number = sessions.owner {condition}"
+    );
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What the logs of an owner's sessions looked like, by id.
+pub(super) fn looks(
+    connection: &Connection,
+    owner: &str,
+) -> Result<std::collections::HashMap<String, Option<String>>> {
+    let mut query = connection.prepare_cached(
+        "SELECT sessions.session, logs.look FROM sessions
+         LEFT JOIN logs ON logs.session = sessions.id
+         WHERE sessions.owner = (SELECT number FROM owners WHERE owner = ?1)",
+    )?;
+    let rows = query.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Everyone who has a session in the index.
+pub(super) fn owners(connection: &Connection) -> Result<Vec<String>> {
+    let mut query = connection.prepare_cached("SELECT owner FROM owners")?;
+    let rows = query.query_map((), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn log_of(connection: &Connection, row: SessionRow) -> Result<Log> {
+    let mut query =
+        connection.prepare_cached("SELECT look, indexed, refused FROM logs WHERE session = ?1")?;
+    let log = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?));
+    let Some((look, indexed, refused)) = query.query_row([row.id], log).optional()? else {
+        return Ok(Log::default());
+    };
+    Ok(Log { look, indexed: unsigned(indexed)?, refused })
+}
+
+fn set_log(connection: &Connection, row: SessionRow, log: &Log, head: &Head) -> Result<()> {
+    let behind = log.indexed < head.revision.get() && !log.refused;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO logs VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![row.id, log.look, integer(log.indexed)?, log.refused, behind])?;
+    Ok(())
+}
+
+fn ahead_of(connection: &Connection, row: SessionRow) -> Result<Vec<Ahead>> {
+    let mut query = connection
+        .prepare_cached("SELECT first, last, turns FROM ahead WHERE session = ?1 ORDER BY first")?;
+    let mut rows = query.query([row.id])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let turns = serde_json::from_str(&row.get::<_, String>(2)?)
+            .map_err(|e| SqliteError::damaged(format!("in ahead: {e}")))?;
+        let (first, last) = (unsigned(row.get(0)?)?, unsigned(row.get(1)?)?);
+        found.push(Ahead { first, last, turns });
+    }
+    Ok(found)
+}
+
+fn put_ahead(connection: &Connection, row: SessionRow, ahead: &Ahead) -> Result<()> {
+    let turns = serde_json::to_string(&ahead.turns)
+        .map_err(|e| SqliteError::damaged(format!("turns cannot be written: {e}")))?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO ahead VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![row.id, integer(ahead.first)?, integer(ahead.last)?, turns])?;
+    Ok(())
+}
+
+fn turns_of(connection: &Connection, row: SessionRow) -> Result<Vec<u64>> {
+    let mut query = connection.prepare_cached("SELECT turn FROM docs WHERE session = ?1")?;
+    let turns = query.query_map([row.id], |row| row.get::<_, i64>(0))?;
+    turns.map(|turn| unsigned(turn?)).collect()
+}
+
+fn forget_text(connection: &Connection, row: SessionRow) -> Result<()> {
+    full_text::remove_session(connection, row)?;
+    forget_progress(connection, row)
+}
+
+fn forget_progress(connection: &Connection, row: SessionRow) -> Result<()> {
+    connection.prepare_cached("DELETE FROM ahead WHERE session = ?1")?.execute([row.id])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Full text from the index.
+
+use std::sync::Weak;
+
+use async_trait::async_trait;
+
+use super::{Index, Shared, rows};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::OwnerId;
+use crate::storage::file::FileStorage;
+use crate::storage::file::index::Hidden;
+use crate::storage::sqlite::full_text;
+use crate::storage::{Cursor, Extract, FullText, OnProgress, Page, Progress, TextHits, TextQuery};
+
+/// The turns of an index's text are found as soon as the call that wrote them has returned; those
+/// that another process wrote within 200 ms. While the index is being built, and where it cannot be
+/// used, what is found is partial.
+#[async_trait]
+impl FullText for FileStorage {
+    fn attach(&self, extract: Weak<dyn Extract>) {
+        if let Some(index) = self.index() {
+            index.attach(extract);
+        }
+    }
+
+    async fn search(
+        &self,
+        owner: &OwnerId,
+        query: &TextQuery,
+        after: Option<Cursor>,
+    ) -> Result<TextHits> {
+        query.check()?;
+        let hidden = self.engine.hidden()?;
+        match self.index() {
+            Some(index) => index.search(owner, query, after.as_ref(), &hidden),
+            None => Ok(nothing()),
+        }
+    }
+
+    async fn rebuild(&self, extract: &dyn Extract, on_progress: OnProgress<'_>) -> Result<()> {
+        let unusable = || Error::unavailable("the store has no index that can be built");
+        self.index().ok_or_else(unusable)?.rebuild_texts(extract, on_progress)
+    }
+}
+
+/// What is found where the index cannot be asked.
+fn nothing() -> TextHits {
+    let partial = Some(Progress { done: 0, total: None });
+    TextHits { page: Page { items: Vec::new(), next: None }, partial }
+}
+
+impl Index {
+    fn search(
+        &self,
+        owner: &OwnerId,
+        query: &TextQuery,
+        after: Option<&Cursor>,
+        hidden: &Hidden,
+    ) -> Result<TextHits> {
+        let shared = &self.shared;
+        shared.flush(None);
+        let found = shared.search(owner, query, after);
+        self.verify_later();
+        let mut hits = match found {
+            Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
+            Err(error) => {
+                shared.distrust(&error);
+                nothing()
+            }
+            Ok(hits) => hits,
+        };
+        if !shared.is_trusted() {
+            hits.partial = hits.partial.or(nothing().partial);
+        }
+        hits.page.items.retain(|hit| !hidden.contains_key(&hit.key));
+        Ok(hits)
+    }
+
+    fn rebuild_texts(&self, extract: &dyn Extract, on_progress: OnProgress<'_>) -> Result<()> {
+        let shared = &self.shared;
+        self.verify()?;
+        let generation = shared.present()?;
+        shared.read_texts(&generation, extract, false, on_progress)
+    }
+}
+
+impl Shared {
+    fn search(
+        &self,
+        owner: &OwnerId,
+        query: &TextQuery,
+        after: Option<&Cursor>,
+    ) -> Result<TextHits> {
+        let generation = self.present()?;
+        let found = generation.database.read(|connection| {
+            let complete = rows::is_complete(connection)?;
+            let (all, behind) = rows::progress(connection)?;
+            let partial = match (complete, behind) {
+                (true, 0) => None,
+                (complete, behind) => {
+                    let total = complete.then_some(all);
+                    Some(Progress { done: all - behind, total })
+                }
+            };
+            Ok(TextHits { page: full_text::search(connection, owner, query, after)?, partial })
+        });
+        self.checked(&generation, found)
+    }
+}

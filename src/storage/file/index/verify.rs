@@ -1,0 +1,355 @@
+//! Comparing the index with the logs: what was changed by hand, by a backup or a sync tool, or by
+//! a process that died before it indexed what it wrote.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::{DELAY, Generation, Index, Shared, is_damage, rows};
+use crate::error::{Error, Result};
+use crate::id::{OwnerId, SessionId};
+use crate::storage::file::disk::Disk;
+use crate::storage::file::engine::lock;
+use crate::storage::file::heads::{self, Found, Heads};
+use crate::storage::sqlite::database::Sync;
+use crate::storage::{Extract, OnProgress, Progress, SessionKey};
+
+/// The logs are looked at again after so many times as long as that takes, but not before this.
+const PAUSE: u32 = 20;
+const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
+/// So many logs are read, and so many turns written, in one transaction.
+const LOGS: usize = 2_048;
+const TURNS: usize = 512;
+
+/// What is asked of the thread that verifies.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    runs: bool,
+    logs: bool,
+    texts: bool,
+    /// Not before this.
+    next: Option<Instant>,
+}
+
+type Log = (SessionKey, PathBuf);
+
+impl Index {
+    /// Has the logs looked at if that has not been done for a while.
+    pub(in crate::storage::file) fn verify_later(&self) {
+        let mut wanted = lock(&self.shared.wanted);
+        let due = wanted.next.is_none_or(|next| next <= Instant::now());
+        if due && !wanted.runs {
+            (wanted.logs, wanted.texts) = (true, true);
+            drop(wanted);
+            self.start_verifying();
+        }
+    }
+
+    pub(super) fn verify_texts_later(&self) {
+        lock(&self.shared.wanted).texts = true;
+        self.start_verifying();
+    }
+
+    fn start_verifying(&self) {
+        {
+            let mut wanted = lock(&self.shared.wanted);
+            if wanted.runs {
+                return;
+            }
+            wanted.runs = true;
+        }
+        let shared = Arc::clone(&self.shared);
+        if !self.spawn("chatkeep-verify", move || shared.verify_while_wanted()) {
+            lock(&self.shared.wanted).runs = false;
+            self.shared.idle.notify_all();
+        }
+    }
+
+    /// Compares the index with the logs now.
+    pub(in crate::storage::file) fn verify(&self) -> Result<()> {
+        let shared = &self.shared;
+        let mut wanted = lock(&shared.wanted);
+        while wanted.runs {
+            wanted = shared.idle.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+        }
+        wanted.next = Some(Instant::now() + SHORTEST_PAUSE);
+        drop(wanted);
+        shared.flush(None);
+        match shared.verify_all(&|_| {}) {
+            // Another has taken its place by now.
+            Err(error) if is_damage(&error) => shared.verify_all(&|_| {}),
+            done => done,
+        }
+    }
+
+    /// Builds the index anew.
+    pub(in crate::storage::file) fn rebuild(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        let shared = &self.shared;
+        shared.flush(None);
+        let old = shared.present()?;
+        shared.generations.replace(&shared.disk, &old)?;
+        drop(old);
+        shared.verify_all(on_progress)
+    }
+}
+
+impl Shared {
+    fn verify_while_wanted(&self) {
+        let mut damaged = false;
+        loop {
+            let (logs, texts) = {
+                let mut wanted = lock(&self.wanted);
+                if self.is_stopping() || !(wanted.logs || wanted.texts) {
+                    wanted.runs = false;
+                    self.idle.notify_all();
+                    return;
+                }
+                (std::mem::take(&mut wanted.logs), std::mem::take(&mut wanted.texts))
+            };
+            let begun = Instant::now();
+            let done = if logs { self.verify_logs_if_nobody_does() } else { Ok(()) };
+            let pause = SHORTEST_PAUSE.max(begun.elapsed() * PAUSE);
+            let done = done.and_then(|()| match texts {
+                true => self.index_texts_if_nobody_does(),
+                false => Ok(()),
+            });
+            let mut wanted = lock(&self.wanted);
+            if let Err(error) = done
+                && !self.is_stopping()
+            {
+                tracing::warn!(%error, "the index could not be verified");
+                // Another has taken its place by now. If that is damaged too it can wait.
+                let again = is_damage(&error) && !damaged;
+                (wanted.logs, wanted.texts, damaged) = (again, again, true);
+            }
+            if logs {
+                wanted.next = Some(Instant::now() + pause);
+            }
+        }
+    }
+
+    fn verify_all(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        let held = self.verifying.hold(&self.disk)?;
+        self.verify_logs(on_progress)?;
+        drop(held);
+        let _held = self.extracting.hold(&self.disk)?;
+        self.index_texts(on_progress)
+    }
+
+    fn verify_logs_if_nobody_does(&self) -> Result<()> {
+        match self.verifying.try_hold(&self.disk)? {
+            Some(_held) => self.verify_logs(&|_| {}),
+            None => Ok(()),
+        }
+    }
+
+    fn index_texts_if_nobody_does(&self) -> Result<()> {
+        self.await_others()?;
+        match self.extracting.try_hold(&self.disk)? {
+            Some(_held) => self.index_texts(&|_| {}),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives other processes the time to write what they have: it costs less than reading it.
+    fn await_others(&self) -> Result<()> {
+        let behind = self.present()?.database.read(rows::progress).map_err(Error::from)?.1;
+        let until = Instant::now() + DELAY * 2;
+        let mut dirty = lock(&self.dirty);
+        while behind > 0 && !dirty.stopping {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.wake.wait_timeout(dirty, left);
+            dirty = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Looks at every log, and reads those that do not look as the index has them.
+    fn verify_logs(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        let distrusted = self.distrusted.load(Ordering::Acquire);
+        let generation = self.present()?;
+        let mut owners: HashSet<OwnerId> =
+            heads::owners(&self.disk, &self.layout)?.into_iter().collect();
+        let indexed = generation.database.read(rows::owners);
+        let indexed = self.checked(&generation, indexed)?;
+        owners.extend(indexed.into_iter().filter_map(|owner| OwnerId::new(owner).ok()));
+        // Made before the logs are listed. What is deleted later is not there when it is written.
+        let heads = Heads::new(&self.disk, &self.layout)?;
+        let mut progress = Progress { done: 0, total: None };
+        for owner in owners {
+            self.verify_owner(&generation, &heads, &owner, &mut progress, on_progress)?;
+        }
+        self.complete(&generation)?;
+        self.trusted.store(distrusted, Ordering::Release);
+        Ok(())
+    }
+
+    fn verify_owner(
+        &self,
+        generation: &Generation,
+        heads: &Heads<'_>,
+        owner: &OwnerId,
+        progress: &mut Progress,
+        on_progress: OnProgress<'_>,
+    ) -> Result<()> {
+        let looks = generation.database.read(|c| rows::looks(c, owner.as_str()));
+        let mut looks = self.checked(generation, looks)?;
+        let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
+        progress.total = Some(progress.total.unwrap_or(0) + logs.len() as u64);
+        for part in logs.chunks(LOGS) {
+            self.give_way()?;
+            let changed = self.changed(part, &mut looks)?;
+            if !changed.is_empty() {
+                self.index_logs(generation, heads, &changed)?;
+            }
+            progress.done += part.len() as u64;
+            on_progress(*progress);
+        }
+        let gone: Vec<SessionKey> = looks
+            .into_keys()
+            .filter_map(|id| Some(SessionKey::new(owner.clone(), SessionId::new(id).ok()?)))
+            .collect();
+        for part in gone.chunks(LOGS) {
+            self.give_way()?;
+            let removed = generation.database.write(Sync::Normal, |connection| {
+                part.iter()
+                    .filter(|key| is_gone(&self.disk, &self.layout.log(key)))
+                    .try_for_each(|key| rows::remove(connection, key))
+            });
+            self.checked(generation, removed)?;
+        }
+        Ok(())
+    }
+
+    /// The logs that do not look as the index has them. The others are taken out of `looks`.
+    fn changed(
+        &self,
+        logs: &[Log],
+        looks: &mut HashMap<String, Option<String>>,
+    ) -> Result<Vec<Log>> {
+        let mut changed = Vec::new();
+        for (key, path) in logs {
+            let known = looks.remove(key.id.as_str()).flatten();
+            let same = match known {
+                Some(known) => {
+                    self.disk.metadata(path)?.is_some_and(|found| rows::look_of(&found) == known)
+                }
+                None => false,
+            };
+            if !same {
+                changed.push((key.clone(), path.clone()));
+            }
+        }
+        Ok(changed)
+    }
+
+    fn index_logs(&self, generation: &Generation, heads: &Heads<'_>, logs: &[Log]) -> Result<()> {
+        let found = heads.read_all(logs);
+        let written = generation.database.write(Sync::Normal, |connection| {
+            for ((key, path), found) in logs.iter().zip(&found) {
+                let Some(Found { look, head }) = found else { continue };
+                let now = self.disk.metadata(path).map_err(Error::from)?;
+                // Whoever changed it since then indexes it, or it is found the next time.
+                if now.is_none() || look.is_some() && now != *look {
+                    continue;
+                }
+                match head {
+                    Some(head) => rows::put_read(connection, key, head, look.as_ref())?,
+                    None => rows::remove(connection, key)?,
+                }
+            }
+            Ok(())
+        });
+        self.checked(generation, written)
+    }
+
+    /// Lets lists go first; fails when the storage is dropped.
+    fn give_way(&self) -> Result<()> {
+        drop(self.scans.write());
+        match self.is_stopping() {
+            true => Err(Error::unavailable("the storage is being closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    /// Reads the text of all sessions whose text is behind, if somebody can.
+    fn index_texts(&self, on_progress: OnProgress<'_>) -> Result<()> {
+        let Some(extract) = self.extract() else { return Ok(()) };
+        let generation = self.present()?;
+        self.read_texts(&generation, &*extract, true, on_progress)
+    }
+
+    /// Reads the text of sessions, of all or of those whose text is behind.
+    pub(super) fn read_texts(
+        &self,
+        generation: &Generation,
+        extract: &dyn Extract,
+        behind: bool,
+        on_progress: OnProgress<'_>,
+    ) -> Result<()> {
+        let sessions = generation.database.read(|connection| rows::sessions(connection, behind));
+        let sessions = self.checked(generation, sessions)?;
+        let total = Some(sessions.len() as u64);
+        for (done, (owner, id)) in (1..).zip(sessions) {
+            self.give_way()?;
+            let damaged = |e: Error| Error::corrupt("the index names no session").caused_by(e);
+            let owner = OwnerId::new(owner).map_err(damaged)?;
+            let key = SessionKey::new(owner, SessionId::new(id).map_err(damaged)?);
+            self.read_text(generation, extract, &key)?;
+            on_progress(Progress { done, total });
+        }
+        Ok(())
+    }
+
+    fn read_text(
+        &self,
+        generation: &Generation,
+        extract: &dyn Extract,
+        key: &SessionKey,
+    ) -> Result<()> {
+        let extracted = match pollster::block_on(extract.extract(key)) {
+            Ok(extracted) => extracted,
+            // Deleted meanwhile, or the one who reads has gone.
+            Err(error) if error.is_not_found() || extract_is_gone(&error) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, session = %key.id, "a session's text cannot be indexed");
+                let refused = generation.database.write(Sync::Normal, |c| rows::refuse(c, key));
+                return self.checked(generation, refused);
+            }
+        };
+        let mut parts = extracted.texts.chunks(TURNS).peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let more = parts.peek().is_some();
+            let written = generation.database.write(Sync::Normal, |connection| {
+                if is_gone(&self.disk, &self.layout.log(key)) {
+                    return Ok(false);
+                }
+                rows::put_extracted(connection, key, &extracted, part, more)
+            });
+            if !self.checked(generation, written)? || !more {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn extract(&self) -> Option<Arc<dyn Extract>> {
+        lock(&self.extracts).iter().rev().find_map(Weak::upgrade)
+    }
+}
+
+/// Whether a log is certainly not there.
+fn is_gone(disk: &Disk, path: &std::path::Path) -> bool {
+    matches!(disk.metadata(path), Ok(None))
+}
+
+fn extract_is_gone(error: &Error) -> bool {
+    error.kind() == crate::ErrorKind::Unavailable
+}

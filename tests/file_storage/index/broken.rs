@@ -1,0 +1,154 @@
+//! An index that is missing, damaged, of another version, or cannot be written.
+
+use super::*;
+
+/// What is done to the index while two storages have it open.
+type Harm = (&'static str, fn(&Path));
+
+const HARMS: [Harm; 8] = [
+    ("the directory deleted", |root| std::fs::remove_dir_all(root.join("index")).unwrap()),
+    ("the database deleted", |root| std::fs::remove_file(database(root)).unwrap()),
+    ("the pointer deleted", |root| std::fs::remove_file(root.join("index/current")).unwrap()),
+    ("another pointer", |root| {
+        replace(&root.join("index/current"), br#"{"file":"../sessions/local/a.jsonl"}"#);
+    }),
+    ("the database cut", |root| {
+        let file = std::fs::OpenOptions::new().write(true).open(database(root)).unwrap();
+        file.set_len(8_192).unwrap();
+    }),
+    ("an empty database", |root| replace(&database(root), b"")),
+    ("garbage", |root| replace(&database(root), &b"garbage ".repeat(9_000))),
+    ("a newer version", |root| {
+        let other = rusqlite::Connection::open(database(root)).unwrap();
+        other.pragma_update(None, "user_version", 99).unwrap();
+        drop(other);
+        // As a newer program leaves it: under a name of its own.
+        let pointer = root.join("index/current");
+        let content = std::fs::read(&pointer).unwrap();
+        replace(&pointer, &content);
+    }),
+];
+
+fn prepare(root: &Path) -> (FileStorage, Arc<Reader>) {
+    let (storage, reader) = open_reading(root);
+    say(&storage, "a", "apple");
+    say(&storage, "b", "pear");
+    wait(storage.verify_index()).unwrap();
+    (storage, reader)
+}
+
+fn check(what: &str, storage: &FileStorage, expected: &[&str]) {
+    let mut listed = ids(storage);
+    listed.sort();
+    assert_eq!(listed, expected, "{what}: a list");
+    wait(storage.verify_index()).unwrap();
+    let mut listed = ids(storage);
+    listed.sort();
+    assert_eq!(listed, expected, "{what}: a list of what is verified");
+    assert_eq!(found(storage, "apple"), ["a:0"], "{what}");
+    assert_eq!(found(storage, "pear"), ["b:0"], "{what}");
+    // It is an index again, and the only one.
+    let left = index_files(storage.path());
+    let name = database(storage.path());
+    for (path, _) in &left {
+        let path = path.display().to_string();
+        let of_present = path.starts_with(&*name.display().to_string());
+        assert!(of_present || path.ends_with("current"), "{what}: {path}");
+    }
+}
+
+#[test]
+fn an_index_that_is_harmed_while_it_is_open_hides_nothing_and_is_built_anew() {
+    for (what, harm) in HARMS {
+        let dir = tempdir();
+        let (storage, _reader) = prepare(dir.path());
+        harm(dir.path());
+        say(&storage, "c", "quince");
+        check(what, &storage, &["a", "b", "c"]);
+        assert_eq!(found(&storage, "quince"), ["c:0"], "{what}");
+    }
+}
+
+#[test]
+fn an_index_that_is_harmed_while_it_is_closed_hides_nothing_and_is_built_anew() {
+    for (what, harm) in HARMS {
+        let dir = tempdir();
+        drop(prepare(dir.path()));
+        harm(dir.path());
+        let (storage, _reader) = open_reading(dir.path());
+        check(what, &storage, &["a", "b"]);
+    }
+}
+
+#[test]
+fn a_damaged_page_is_found_out_by_whoever_reads_it() {
+    let dir = tempdir();
+    let (storage, reader) = prepare(dir.path());
+    for number in 0..200 {
+        say(&storage, &format!("s{number:03}"), "more");
+    }
+    drop((storage, reader));
+    let path = database(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Everything but the schema.
+    for page in bytes.chunks_mut(4_096).skip(24) {
+        page[..64].fill(0xff);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let (storage, _reader) = open_reading(dir.path());
+    assert_eq!(all(&storage).len(), 202);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(all(&storage).len(), 202);
+    assert_eq!(found(&storage, "more").len(), 200);
+}
+
+#[test]
+fn while_the_index_is_missing_lists_are_complete_and_searches_say_that_they_are_not() {
+    let dir = tempdir();
+    let (storage, reader) = prepare(dir.path());
+    drop((storage, reader));
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let storage = open(dir.path());
+    assert_eq!(all(&storage).len(), 2);
+    // Nobody can read the texts yet.
+    assert!(search(&storage, "apple").partial.is_some());
+    let reader: Arc<dyn Extract> = Arc::new(Reader(plain(dir.path())));
+    storage.full_text().unwrap().attach(Arc::downgrade(&reader));
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "apple"), ["a:0"]);
+}
+
+#[test]
+fn a_store_whose_index_cannot_be_made_works_without() {
+    let dir = tempdir();
+    drop(plain(dir.path()));
+    std::fs::write(dir.path().join("index"), "in the way").unwrap();
+    let storage = open(dir.path());
+    assert!(storage.full_text().is_none());
+    say(&storage, "a", "apple");
+    assert_eq!(ids(&storage), ["a"]);
+    wait(storage.verify_index()).unwrap();
+    wait(storage.maintenance().rebuild_index(&|_| {})).unwrap();
+    let receipt = wait(storage.purge(&key("a"))).unwrap();
+    assert_eq!(ids(&storage), [""; 0]);
+    assert_eq!(receipt.remains, [""; 0]);
+}
+
+#[test]
+fn an_index_that_can_no_longer_be_written_fails_no_append_and_hides_nothing() {
+    let dir = tempdir();
+    let (storage, _reader) = prepare(dir.path());
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    std::fs::write(dir.path().join("index"), "in the way").unwrap();
+    say(&storage, "c", "quince");
+    say_with(&storage, "a", "x", |fields| "Title".clone_into(&mut fields.title));
+    let mut listed = ids(&storage);
+    listed.sort();
+    assert_eq!(listed, ["a", "b", "c"]);
+    assert_eq!(all(&storage), all(&plain(dir.path())));
+    assert!(search(&storage, "quince").partial.is_some());
+    assert!(wait(storage.verify_index()).is_err());
+    std::fs::remove_file(dir.path().join("index")).unwrap();
+    check("an index again", &storage, &["a", "b", "c"]);
+    assert_eq!(found(&storage, "quince"), ["c:0"]);
+}
