@@ -75,7 +75,9 @@ fn a_damaged_session_is_found_as_far_as_it_can_be_read() {
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("request7\""));
     std::fs::write(&log, text.replace("request7\"", "requestX\"")).unwrap();
-    let me = block(ChatStore::open(folder.path())).local();
+    let storage = block(FileStorage::open(folder.path()));
+    let me = block(ChatStore::builder(storage.clone()).build()).local();
+    block(storage.verify_index());
     for (query, hits) in [("request5000", 1), ("request1", 1), ("request7", 0), ("answer7", 1)] {
         assert_eq!(search(&me, query).hits.len(), hits, "{query}");
     }

@@ -218,6 +218,14 @@ impl Schema {
 
     /// Checks that a file is of this schema, of an older version of it, or empty.
     fn check(&self, connection: &Connection) -> Result<()> {
+        // All at one moment: another process may be about to make the tables.
+        connection.execute_batch("SAVEPOINT look")?;
+        let checked = self.look_at(connection);
+        connection.execute_batch("RELEASE look")?;
+        checked
+    }
+
+    fn look_at(&self, connection: &Connection) -> Result<()> {
         let found: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version = version(connection)?;
         if found == i64::from(self.application_id) {
