@@ -1,7 +1,8 @@
 //! The same façade for synchronous hosts.
 //!
-//! Each call parks the calling thread until the store's own threads have done the work. It may be
-//! made from anywhere, from inside an async worker too: it builds no runtime and needs none.
+//! Each call parks the calling thread until the work is done, by the store's own threads or, where
+//! nothing else is being written, by the calling one. It may be made from anywhere, from inside an
+//! async worker too: it builds no runtime and needs none.
 //!
 //! # Examples
 //!
@@ -21,7 +22,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use pollster::block_on;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,12 +31,11 @@ use crate::json::RawJson;
 use crate::model::{ChatModel, ChatResponse, Draft, Feedback, ResponseError, SessionChange, Usage};
 use crate::part::ResponsePart;
 use crate::storage::{
-    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery,
-    TextHits, TextQuery, Totals,
+    Cursor, Damage, ListQuery, Page, PurgeReceipt, Revision, SessionHead, StatisticsQuery, Totals,
 };
 use crate::store::{
-    self, Budget, Change, ChatStoreBuilder, Context, IntoPart, ListChange, NewRequest, NewSession,
-    Resumed,
+    self, Budget, Change, ChatStoreBuilder, Context, Hits, IntoPart, ListChange, NewRequest,
+    NewSession, Query, Resumed, block_on,
 };
 
 /// Writes the calls that only wait for the async one of the same name.
@@ -186,8 +185,10 @@ impl OwnedStore {
         fn list_after(&self, query: ListQuery, after: Option<Cursor>) -> Result<Page<SessionHead>>;
         /// How many sessions fit a query.
         fn count(&self, query: ListQuery) -> Result<u64>;
-        /// Turns whose text fits a query, the newest first.
-        fn search(&self, query: TextQuery, after: Option<Cursor>) -> Result<TextHits>;
+        /// Finds turns by their text, and sessions by their titles; the newest first.
+        fn search(&self, query: Query) -> Result<Hits>;
+        /// The next page of a search.
+        fn search_after(&self, query: Query, after: Option<Cursor>) -> Result<Hits>;
         /// Sums over turns.
         fn totals(&self, query: StatisticsQuery) -> Result<Totals>;
         /// Deletes a session for good.
@@ -421,6 +422,8 @@ impl ChatSession {
         fn remove_data(&self, id: &str) -> Result<()>;
         /// Loads turns before those that are loaded.
         fn load_earlier(&self, turns: u64) -> Result<u64>;
+        /// Loads a turn and all after it; says whether it is on the branch that is shown.
+        fn load_to(&self, turn: TurnId) -> Result<bool>;
         /// Loads the data of a part that lies in a blob.
         fn load_part(&self, turn: TurnId, index: usize) -> Result<ResponsePart>;
         /// The branch that is shown as messages for a model.

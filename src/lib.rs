@@ -38,6 +38,7 @@
 //! | to … | see |
 //! | --- | --- |
 //! | keep chats | [`ChatStore`], [`OwnedStore`], [`ChatSession`], [`Answer`] |
+//! | find them again | [`ListQuery`], [`Query`], [`Hits`] |
 //! | do it from synchronous code | [`blocking`] |
 //! | add a kind of response part | [`Part`], [`PartRegistry`] |
 //! | keep data of your own with a chat | [`DataRegistry`] |
@@ -71,12 +72,13 @@ pub use crate::part::TypetagPart;
 pub use crate::part::{DataRegistry, Part, PartRegistry, ResponsePart};
 pub use crate::serializer::{ChatModelSerializer, JsonChatModelSerializer};
 pub use crate::storage::{
-    FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, Storage,
+    FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, PassageRole,
+    Storage, TextOrder,
 };
 pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,
-    ContextMessage, IntoPart, ListChange, ListChanges, NewRequest, NewSession, OwnedStore, Resumed,
-    Role,
+    ContextMessage, Hit, Hits, IntoPart, ListChange, ListChanges, NewRequest, NewSession,
+    OwnedStore, Query, Resumed, Role, Snippet,
 };
 
 /// The README's example runs as a doc test.

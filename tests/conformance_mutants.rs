@@ -155,6 +155,9 @@ fn a_sound_engine_passes_every_case_and_a_report_says_so() {
             "search::gives_the_text_back",
             "search::bad_questions_are_refused",
             "search::forgets_deleted_sessions",
+            "search::looks_only_where_asked",
+            "search::forgets_what_was_replaced",
+            "search::outlives_compaction",
             "search::counts_turns",
         ]
     );

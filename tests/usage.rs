@@ -15,8 +15,8 @@ use chatkeep::serializer::{ChatResponseSerializer, JsonChatResponseSerializer, S
 use chatkeep::storage::key_value::{Committed, Order, WriteBatch};
 use chatkeep::{
     Budget, Change, ChatStore, DataRegistry, FileStorage, JsonChatModelSerializer, KeyValue,
-    KeyValueStorage, ListChange, ListQuery, MemoryStorage, NewSession, Part, PartRegistry, RawJson,
-    Result, Role, TurnId, WorkspaceId,
+    KeyValueStorage, ListChange, ListQuery, MemoryStorage, NewSession, OwnerId, Part, PartRegistry,
+    Query, RawJson, Result, Role, TurnId, WorkspaceId,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -261,11 +261,32 @@ fn branches_and_live_updates() -> Result<()> {
 }
 
 #[test]
+fn many_users() -> Result<()> {
+    pollster::block_on(async {
+        let store = ChatStore::builder(MemoryStorage::new()).build().await?;
+        let (alice, bob) = (store.owner(OwnerId::new("alice")?), store.owner(OwnerId::new("bob")?));
+        for owner in [&alice, &bob] {
+            let chat = owner.create(NewSession::titled("Parser")).await?;
+            chat.record("Why?", [Markdown::new("The sentinel is never reached.")]).await?;
+        }
+        let hits = alice.search(Query::parse("sentinel role:assistant before:9000-07")?).await?;
+        let found: Vec<_> = hits
+            .into_iter()
+            .map(|hit| format!("{}: {}", hit.session.title(), hit.snippet.marked("*", "*")))
+            .collect();
+        assert_eq!(found, ["Parser: The *sentinel* is never reached."]);
+        Ok(())
+    })
+}
+
+#[test]
 fn from_synchronous_code() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let store = chatkeep::blocking::ChatStore::open(folder.path())?;
     let chat = store.local().create(NewSession::titled("Parser"))?;
     chat.ask("Why?")?.complete()?;
     assert_eq!(chat.model().turns().len(), 1);
+    let hits = store.local().search(Query::parse("why")?)?;
+    assert!(chat.load_to(hits.hits[0].turn)?);
     Ok(())
 }

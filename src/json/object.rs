@@ -108,14 +108,6 @@ impl<'a> Object<'a> {
         self.take(name)?.ok_or_else(|| E::missing_field(name))
     }
 
-    /// Takes a field that has a default when it is absent.
-    pub(crate) fn take_or_default<T: Deserialize<'a> + Default, E: serde::de::Error>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<T, E> {
-        Ok(self.take(name)?.unwrap_or_default())
-    }
-
     /// The fields that nobody took.
     pub(crate) fn rest<E: serde::de::Error>(self) -> Result<Extra, E> {
         let keep = |(name, raw): (Cow<'_, str>, &RawValue)| {
@@ -147,7 +139,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
                     fields.push((name, map.next_value()?));
                 }
                 match duplicate(&fields) {
-                    Some(name) => Err(A::Error::custom(format_args!("duplicate field `{name}`"))),
+                    Some(name) => Err(duplicate_field(name)),
                     None => Ok(Object(fields)),
                 }
             }
@@ -157,17 +149,49 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
+/// The fields of an object that its reader does not know, while it is being read.
+#[derive(Default)]
+pub(crate) struct Unknown(Vec<(Box<str>, RawJson)>);
+
+impl Unknown {
+    /// Keeps the value of the field whose name was read last.
+    pub(crate) fn keep<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let raw: &RawValue = map.next_value()?;
+        self.0.push((name.into(), RawJson::from_raw_whole(raw).map_err(A::Error::custom)?));
+        Ok(())
+    }
+
+    pub(crate) fn finish<E: serde::de::Error>(self) -> Result<Extra, E> {
+        match duplicate(&self.0) {
+            Some(name) => Err(duplicate_field(name)),
+            None => Ok(Extra(self.0)),
+        }
+    }
+}
+
+pub(crate) fn duplicate_field<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("duplicate field `{name}`"))
+}
+
+/// Says in which field something is wrong.
+pub(crate) fn in_field<E: serde::de::Error>(name: &str, error: E) -> E {
+    E::custom(format_args!("field `{name}`: {error}"))
+}
+
 /// A name that occurs twice.
-fn duplicate<'a>(fields: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
+fn duplicate<V>(fields: &[(impl AsRef<str>, V)]) -> Option<&str> {
     /// Up to here comparing all pairs is faster than sorting.
     const FEW: usize = 24;
+    let name = |at: usize| fields[at].0.as_ref();
     if fields.len() <= FEW {
-        let twice = |(at, (name, _)): (usize, &'a (Cow<'_, str>, &RawValue))| {
-            fields[..at].iter().any(|(known, _)| known == name).then_some(&**name)
-        };
-        return fields.iter().enumerate().find_map(twice);
+        let twice = |at: &usize| (0..*at).any(|before| name(before) == name(*at));
+        return (0..fields.len()).find(twice).map(name);
     }
-    let mut names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+    let mut names: Vec<&str> = (0..fields.len()).map(name).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
@@ -259,16 +283,7 @@ macro_rules! json_object {
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                #[allow(unused_mut, reason = "a struct without known fields takes none")]
-                let mut object = $crate::json::Object::deserialize(deserializer)?;
-                Ok(Self {
-                    $($field: $crate::json::json_object!(@read $mode, object, $field),)*
-                    extra: object.rest()?,
-                })
-            }
-        }
+        $crate::json::json_object!(read $type { $($mode $field),* });
 
         #[cfg(test)]
         impl $crate::json::schema::Schema for $type {
@@ -278,6 +293,40 @@ macro_rules! json_object {
                     stringify!($mode),
                     $crate::json::schema::of_field(_defs, |object: &Self| &object.$field),
                 )),*])
+            }
+        }
+    };
+    // Reading alone.
+    (read $type:ident { $($mode:ident $field:ident),* $(,)? }) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Fields;
+
+                impl<'de> serde::de::Visitor<'de> for Fields {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(
+                        self,
+                        mut map: A,
+                    ) -> Result<$type, A::Error> {
+                        $($crate::json::json_object!(@declare $mode, $field);)*
+                        let mut unknown = $crate::json::Unknown::default();
+                        while let Some($crate::json::Name(name)) = map.next_key()? {
+                            $($crate::json::json_object!(@read $mode, name, map, $field);)*
+                            unknown.keep(&name, &mut map)?;
+                        }
+                        Ok($type {
+                            $($field: $crate::json::json_object!(@made $mode, A, $field),)*
+                            extra: unknown.finish()?,
+                        })
+                    }
+                }
+
+                deserializer.deserialize_map(Fields)
             }
         }
     };
@@ -303,18 +352,35 @@ macro_rules! json_object {
         }
     };
     (@write apart, $self:ident, $map:ident, $field:ident) => {};
-    (@read json, $object:ident, $field:ident) => {
-        $object
-            .take_json(stringify!($field))?
-            .ok_or_else(|| serde::de::Error::missing_field(stringify!($field)))?
+    (@declare apart, $field:ident) => {};
+    (@declare $mode:ident, $field:ident) => { let mut $field = None; };
+    (@read apart, $name:ident, $map:ident, $field:ident) => {};
+    (@read $mode:ident, $name:ident, $map:ident, $field:ident) => {
+        if $name == stringify!($field) {
+            if $field.is_some() {
+                return Err($crate::json::duplicate_field(stringify!($field)));
+            }
+            let value = $crate::json::json_object!(@value $mode, $map);
+            $field = Some(value.map_err(|e| $crate::json::in_field(stringify!($field), e))?);
+            continue;
+        }
     };
-    (@read optional_json, $object:ident, $field:ident) => {
-        $object.take_json(stringify!($field))?
+    // `null` is a value of JSON kept as it is, and nothing anywhere else.
+    (@value json, $map:ident) => { $map.next_value::<$crate::json::RawJson>() };
+    (@value optional_json, $map:ident) => { $map.next_value::<$crate::json::RawJson>() };
+    (@value $mode:ident, $map:ident) => { $map.next_value::<Option<_>>() };
+    (@made apart, $map:ident, $field:ident) => { Default::default() };
+    (@made json, $map:ident, $field:ident) => {
+        $field.ok_or_else(|| <$map::Error as serde::de::Error>::missing_field(stringify!($field)))?
     };
-    (@read apart, $object:ident, $field:ident) => { Default::default() };
-    (@read required, $object:ident, $field:ident) => { $object.require(stringify!($field))? };
-    (@read optional, $object:ident, $field:ident) => { $object.take(stringify!($field))? };
-    (@read default, $object:ident, $field:ident) => { $object.take_or_default(stringify!($field))? };
+    (@made optional_json, $map:ident, $field:ident) => { $field };
+    (@made required, $map:ident, $field:ident) => {
+        $field
+            .flatten()
+            .ok_or_else(|| <$map::Error as serde::de::Error>::missing_field(stringify!($field)))?
+    };
+    (@made optional, $map:ident, $field:ident) => { $field.flatten() };
+    (@made default, $map:ident, $field:ident) => { $field.flatten().unwrap_or_default() };
 }
 
 pub(crate) use json_object;

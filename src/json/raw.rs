@@ -75,10 +75,9 @@ impl RawJson {
         Self::kept(Cow::Owned(to_raw(value)?), MAX_WHOLE_DEPTH)
     }
 
-    /// Such a whole that need not be kept: borrowed, unless white space must go.
-    pub(crate) fn borrow_whole(json: &str) -> Result<Cow<'_, RawValue>> {
-        let raw: &RawValue = serde_json::from_str(json).map_err(not_json)?;
-        checked(Cow::Borrowed(raw), MAX_WHOLE_DEPTH)
+    /// Checks depth and surrogates of such a whole, whose grammar is checked where it is read.
+    pub(crate) fn check_whole(json: &str) -> Result<()> {
+        scan::check(json, MAX_WHOLE_DEPTH).map(drop)
     }
 
     fn kept(raw: Cow<'_, RawValue>, depth: usize) -> Result<Self> {

@@ -1,6 +1,8 @@
 //! What serde_json's raw values let through and this crate does not: depth, lone surrogates, white
 //! space. One pass over the bytes of a value whose grammar serde_json has checked.
 
+use memchr::memchr2;
+
 use crate::error::{Error, Result};
 
 /// How deep arrays and objects of a value may be nested.
@@ -42,15 +44,15 @@ pub(crate) fn check(json: &str, deepest: usize) -> Result<bool> {
 /// Checks the surrogates of a string from behind its opening quote; returns the place behind its
 /// closing one.
 fn check_string(bytes: &[u8], mut at: usize) -> Result<usize> {
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return Ok(at + 1),
-            b'\\' if bytes.get(at + 1) == Some(&b'u') => at = check_escape(bytes, at)?,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        match (bytes[at], bytes.get(at + 1)) {
+            (b'"', _) => return Ok(at + 1),
+            (_, Some(b'u')) => at = check_escape(bytes, at)?,
+            _ => at += 2,
         }
     }
-    Ok(at)
+    Ok(bytes.len())
 }
 
 fn check_escape(bytes: &[u8], at: usize) -> Result<usize> {

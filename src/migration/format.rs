@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use semver::Version;
-use serde_json::value::RawValue;
 
 use super::Migrations;
 use crate::error::{Error, ErrorKind, Result};
@@ -71,27 +70,28 @@ impl Migrator {
         self.documents.migrate(document, written, &self.version)
     }
 
+    /// A record's body in the current version. Where it is of that one already nobody has looked at
+    /// it yet.
     pub(crate) fn record<'a>(
         &self,
         kind: &str,
         body: &'a str,
         written: &Version,
-    ) -> Result<Cow<'a, RawValue>> {
-        let body = RawJson::borrow_whole(body)?;
+    ) -> Result<Cow<'a, str>> {
         self.check(written)?;
         if super::is_newer(written, &self.version)
             || self.records.is_current(written, &self.version)
         {
-            return Ok(body);
+            return Ok(Cow::Borrowed(body));
         }
-        let kind_json = RawJson::of(kind)?;
-        let record = format!("{{\"kind\":{kind_json},\"body\":{}}}", body.get());
+        let (kind_json, body) = (RawJson::of(kind)?, RawJson::parse_whole(body)?);
+        let record = format!("{{\"kind\":{kind_json},\"body\":{body}}}");
         let record = RawJson::parse_whole(&record)?;
         let migrated = self.records.migrate(&record, written, &self.version)?;
         let mut object: Object<'_> = migrated.read()?;
         let body = object.take_raw("body").ok_or_else(|| {
             Error::invalid("a migration step removed a record's body").with("kind", kind)
         })?;
-        Ok(Cow::Owned(body.to_owned()))
+        Ok(Cow::Owned(body.get().to_owned()))
     }
 }

@@ -38,6 +38,11 @@ impl ResponsePart {
         matches!(&self.0.data, Data::Stored { blob: Some(_), .. })
     }
 
+    /// Whether its data is not loaded, and its fallback stands in for it.
+    pub(crate) fn has_stand_in(&self) -> bool {
+        self.blob().is_some() && builtin::is_builtin(self.kind())
+    }
+
     /// The same part with its data in a blob instead of the envelope, which otherwise stays as it
     /// is. A built-in kind's fallback has to stand in for its data from now on.
     pub(crate) fn moved_to_blob(&self, blob: BlobRef, fallback: String) -> Self {

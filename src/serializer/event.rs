@@ -1,17 +1,19 @@
 //! The log's events as the bodies of records.
 
 use semver::Version;
-use serde_json::value::RawValue;
 
 use super::body::Body;
-use super::json::{JsonChatModelSerializer, parse, shape};
+use super::json::{JsonChatModelSerializer, parse_str, shape};
 use super::session::{read_changes, read_meta, write_changes, write_meta};
+use super::{request, response};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{Object, RawJson};
+use crate::id::{ResponseId, TurnId};
+use crate::json::{Extra, Object, RawJson, json_object};
 use crate::log::{
     Checkpoint, DataEvent, DataLevel, Event, PartEvent, RequestEvent, ResponseEvent, SessionState,
     TextEvent,
 };
+use crate::model::ChatRequest;
 
 /// Names that fields beside a session cannot have, in records and documents.
 pub(super) const BESIDE_SESSION: &[&str] =
@@ -102,24 +104,28 @@ fn as_corrupt(error: Error) -> Error {
     }
 }
 
-fn read_body(json: &JsonChatModelSerializer, kind: &str, raw: &RawValue) -> Result<Event> {
+fn read_body(json: &JsonChatModelSerializer, kind: &str, raw: &str) -> Result<Event> {
+    // Of these two, all that is not known is kept, and checked where it is.
+    if !matches!(kind, "request" | "response") {
+        RawJson::check_whole(raw)?;
+    }
     Ok(match kind {
-        "log" => Event::Log(parse(raw)?),
+        "log" => Event::Log(parse_str(raw)?),
         "session" => {
-            let mut object: Object<'_> = parse(raw)?;
+            let mut object: Object<'_> = parse_str(raw)?;
             let meta = read_meta(json, object.require("session").map_err(shape)?)?;
             let extra = object.rest().map_err(shape)?;
             Event::Session(Box::new(SessionState { meta, extra }))
         }
         "session.set" => Event::SessionSet(read_changes(json, raw)?),
         "data" => Event::Data(read_data(json, raw)?),
-        "active" => Event::Active(parse::<Object<'_>>(raw)?.take("turn").map_err(shape)?),
+        "active" => Event::Active(parse_str::<Object<'_>>(raw)?.take("turn").map_err(shape)?),
         "checkpoint" => Event::Checkpoint(Box::new(read_checkpoint(json, raw)?)),
         "request" => Event::Request(Box::new(read_request(json, raw)?)),
         "response" => Event::Response(Box::new(read_response(json, raw)?)),
         "response.set" => Event::ResponseSet(Box::new(read_response(json, raw)?)),
         "part" => {
-            let mut object: Object<'_> = parse(raw)?;
+            let mut object: Object<'_> = parse_str(raw)?;
             let part = object.require("part").map_err(shape)?;
             Event::Part(PartEvent {
                 epoch: object.take("epoch").map_err(shape)?,
@@ -128,16 +134,18 @@ fn read_body(json: &JsonChatModelSerializer, kind: &str, raw: &RawValue) -> Resu
             })
         }
         "text" => {
-            let mut object: Object<'_> = parse(raw)?;
+            let mut object: Object<'_> = parse_str(raw)?;
             Event::Text(TextEvent {
                 epoch: object.take("epoch").map_err(shape)?,
                 index: object.require("index").map_err(shape)?,
                 text: object.require("text").map_err(shape)?,
             })
         }
-        "feedback" => Event::Feedback(parse::<Object<'_>>(raw)?.take("feedback").map_err(shape)?),
-        "claim" => Event::Claim(parse(raw)?),
-        other => Event::Other { kind: other.to_owned(), body: RawJson::from_raw(raw)? },
+        "feedback" => {
+            Event::Feedback(parse_str::<Object<'_>>(raw)?.take("feedback").map_err(shape)?)
+        }
+        "claim" => Event::Claim(parse_str(raw)?),
+        other => Event::Other { kind: other.to_owned(), body: RawJson::parse(raw)? },
     })
 }
 
@@ -146,8 +154,8 @@ fn json_parts(json: &JsonChatModelSerializer) -> &crate::part::PartRegistry {
     json.parts()
 }
 
-fn read_data(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<DataEvent> {
-    let mut object: Object<'_> = parse(raw)?;
+fn read_data(json: &JsonChatModelSerializer, raw: &str) -> Result<DataEvent> {
+    let mut object: Object<'_> = parse_str(raw)?;
     let on: DataLevel = object.require("on").map_err(shape)?;
     let id: String = object.require("id").map_err(shape)?;
     let entry = object.take_raw("entry").map(|entry| json.data_serializer().read(&id, entry));
@@ -155,8 +163,8 @@ fn read_data(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<DataEvent
     Ok(DataEvent { on, entry, id })
 }
 
-fn read_checkpoint(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<Checkpoint> {
-    let mut object: Object<'_> = parse(raw)?;
+fn read_checkpoint(json: &JsonChatModelSerializer, raw: &str) -> Result<Checkpoint> {
+    let mut object: Object<'_> = parse_str(raw)?;
     Ok(Checkpoint {
         log: object.require("log").map_err(shape)?,
         active: object.take("active").map_err(shape)?,
@@ -168,8 +176,19 @@ fn read_checkpoint(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<Che
     })
 }
 
-fn read_request(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<RequestEvent> {
-    let mut object: Object<'_> = parse(raw)?;
+fn read_request(json: &JsonChatModelSerializer, raw: &str) -> Result<RequestEvent> {
+    if json.has_own_requests() {
+        // The most frequent record is read in one pass.
+        let body: OwnRequest = parse_str(raw)?;
+        return Ok(RequestEvent {
+            parent: body.parent,
+            request: request::finish(body.request, json.context())?,
+            response: body.response,
+            epoch: body.epoch,
+            extra: body.extra,
+        });
+    }
+    let mut object: Object<'_> = parse_str(raw)?;
     Ok(RequestEvent {
         parent: object.take("parent").map_err(shape)?,
         request: json.read_request(object.require("request").map_err(shape)?)?,
@@ -179,10 +198,37 @@ fn read_request(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<Reques
     })
 }
 
-fn read_response(json: &JsonChatModelSerializer, raw: &RawValue) -> Result<ResponseEvent> {
-    let mut object: Object<'_> = parse(raw)?;
+fn read_response(json: &JsonChatModelSerializer, raw: &str) -> Result<ResponseEvent> {
+    if json.has_own_responses() {
+        let body: OwnResponse = parse_str(raw)?;
+        let response = body.response.finish(json.context())?;
+        return Ok(ResponseEvent { epoch: body.epoch, response });
+    }
+    let mut object: Object<'_> = parse_str(raw)?;
     Ok(ResponseEvent {
         epoch: object.take("epoch").map_err(shape)?,
         response: json.read_response(object.require("response").map_err(shape)?)?,
     })
 }
+
+/// The body of a `request` whose request has the format's own shape.
+struct OwnRequest {
+    parent: Option<TurnId>,
+    request: ChatRequest,
+    response: ResponseId,
+    epoch: Option<u64>,
+    extra: Extra,
+}
+
+json_object!(read OwnRequest { optional parent, required request, required response, optional epoch });
+
+/// The body of a `response` or `response.set` whose response has the format's own shape.
+struct OwnResponse {
+    epoch: Option<u64>,
+    response: response::Read,
+    /// What a newer version added is in the log alone.
+    #[expect(dead_code, reason = "read, so that a name that occurs twice is an error")]
+    extra: Extra,
+}
+
+json_object!(read OwnResponse { optional epoch, required response });

@@ -35,8 +35,9 @@ pub struct JsonChatModelSerializer {
     version: Version,
     parts: PartRegistry,
     data: DataRegistry,
-    requests: Arc<dyn ChatRequestSerializer>,
-    responses: Arc<dyn ChatResponseSerializer>,
+    /// None for the format's own shape, which is read in one pass with what is around it.
+    requests: Option<Arc<dyn ChatRequestSerializer>>,
+    responses: Option<Arc<dyn ChatResponseSerializer>>,
     data_values: Arc<dyn ChatDataSerializer>,
     migrator: Migrator,
 }
@@ -56,8 +57,8 @@ impl JsonChatModelSerializer {
             version: Version::new(1, 0, 0),
             parts,
             data,
-            requests: Arc::new(JsonChatRequestSerializer),
-            responses: Arc::new(JsonChatResponseSerializer),
+            requests: None,
+            responses: None,
             data_values: Arc::new(JsonChatDataSerializer),
             migrator: Migrator::current(),
         }
@@ -75,14 +76,14 @@ impl JsonChatModelSerializer {
     /// Replaces the serializer of requests.
     #[must_use]
     pub fn with_request_serializer(mut self, requests: impl ChatRequestSerializer) -> Self {
-        self.requests = Arc::new(requests);
+        self.requests = Some(Arc::new(requests));
         self
     }
 
     /// Replaces the serializer of responses.
     #[must_use]
     pub fn with_response_serializer(mut self, responses: impl ChatResponseSerializer) -> Self {
-        self.responses = Arc::new(responses);
+        self.responses = Some(Arc::new(responses));
         self
     }
 
@@ -109,27 +110,41 @@ impl JsonChatModelSerializer {
     }
 
     pub(super) fn response_serializer(&self) -> &dyn ChatResponseSerializer {
-        &*self.responses
+        self.responses.as_deref().unwrap_or(&JsonChatResponseSerializer)
     }
 
-    fn context(&self) -> SerializerContext<'_> {
+    fn request_serializer(&self) -> &dyn ChatRequestSerializer {
+        self.requests.as_deref().unwrap_or(&JsonChatRequestSerializer)
+    }
+
+    /// Whether requests have the format's own shape.
+    pub(super) fn has_own_requests(&self) -> bool {
+        self.requests.is_none()
+    }
+
+    /// Whether responses have the format's own shape.
+    pub(super) fn has_own_responses(&self) -> bool {
+        self.responses.is_none()
+    }
+
+    pub(super) fn context(&self) -> SerializerContext<'_> {
         SerializerContext { parts: &self.parts, data: &*self.data_values }
     }
 
     pub(super) fn write_request(&self, request: &ChatRequest) -> Result<RawJson> {
-        self.requests.write(request, self.context())
+        self.request_serializer().write(request, self.context())
     }
 
     pub(super) fn read_request(&self, json: &RawValue) -> Result<ChatRequest> {
-        self.requests.read(json, self.context())
+        self.request_serializer().read(json, self.context())
     }
 
     pub(super) fn write_response(&self, response: &ChatResponse) -> Result<RawJson> {
-        self.responses.write(response, self.context())
+        self.response_serializer().write(response, self.context())
     }
 
     pub(super) fn read_response(&self, json: &RawValue) -> Result<ChatResponse> {
-        self.responses.read(json, self.context())
+        self.response_serializer().read(json, self.context())
     }
 }
 
@@ -173,7 +188,12 @@ impl ChatModelSerializer for JsonChatModelSerializer {
 
 /// Reads a value out of a raw one.
 pub(super) fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T> {
-    serde_json::from_str(raw.get()).map_err(shape)
+    parse_str(raw.get())
+}
+
+/// Reads a value out of its JSON.
+pub(super) fn parse_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
+    serde_json::from_str(json).map_err(shape)
 }
 
 /// An object with one more field at its end.

@@ -42,8 +42,15 @@ impl ChatRequestSerializer for JsonChatRequestSerializer {
     }
 
     fn read(&self, json: &RawValue, context: SerializerContext<'_>) -> Result<ChatRequest> {
-        let mut request: ChatRequest = parse(json)?;
-        request.data = read_map(request.extra.take("data"), context.data)?;
-        Ok(request)
+        finish(parse(json)?, context)
     }
+}
+
+/// Reads the data of a request whose other fields have been read.
+pub(super) fn finish(
+    mut request: ChatRequest,
+    context: SerializerContext<'_>,
+) -> Result<ChatRequest> {
+    request.data = read_map(request.extra.take("data"), context.data)?;
+    Ok(request)
 }

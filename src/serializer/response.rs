@@ -8,10 +8,13 @@ use serde_json::value::RawValue;
 
 use super::SerializerContext;
 use super::data::{read_map, write_map};
-use super::json::{parse, shape};
+use super::json::parse;
 use crate::error::Result;
-use crate::json::{Object, RawJson, is_default, write_extra};
-use crate::model::ChatResponse;
+use crate::id::ResponseId;
+use crate::json::{Extra, RawJson, is_default, json_object, write_extra};
+use crate::model::{
+    ChatResponse, Feedback, Followup, Reference, ResponseError, ResponseState, Timings, Usage,
+};
 use crate::part::{PartRegistry, ResponsePart};
 
 /// Writes and reads responses and their parts.
@@ -66,26 +69,51 @@ impl ChatResponseSerializer for JsonChatResponseSerializer {
     }
 
     fn read(&self, json: &RawValue, context: SerializerContext<'_>) -> Result<ChatResponse> {
-        let mut object: Object<'_> = parse(json)?;
-        let parts: Vec<&RawValue> = object.take_or_default("parts").map_err(shape)?;
-        let read_part = |(index, part): (usize, &&RawValue)| {
-            self.read_part(part, context.parts).map_err(|e| e.with("part", index))
+        parse::<Read>(json)?.finish(context)
+    }
+}
+
+/// A response as it is read: its parts are not looked into yet.
+pub(super) struct Read {
+    id: ResponseId,
+    state: ResponseState,
+    parts: Vec<RawJson>,
+    model: Option<String>,
+    usage: Option<Usage>,
+    timings: Timings,
+    error: Option<ResponseError>,
+    followups: Vec<Followup>,
+    feedback: Option<Feedback>,
+    references: Vec<Reference>,
+    citations: Vec<Reference>,
+    extra: Extra,
+}
+
+json_object!(read Read {
+    required id, required state, default parts, optional model, optional usage, default timings,
+    optional error, default followups, optional feedback, default references, default citations,
+});
+
+impl Read {
+    pub(super) fn finish(mut self, context: SerializerContext<'_>) -> Result<ChatResponse> {
+        let part = |(index, part): (usize, &RawJson)| {
+            ResponsePart::from_envelope(part, context.parts).map_err(|e| e.with("part", index))
         };
-        let data = object.take_raw("data").map(|raw| RawJson::parse_whole(raw.get()));
+        let data = self.extra.take("data");
         Ok(ChatResponse {
-            id: object.require("id").map_err(shape)?,
-            state: object.require("state").map_err(shape)?,
-            parts: parts.iter().enumerate().map(read_part).collect::<Result<_>>()?,
-            model: object.take("model").map_err(shape)?,
-            usage: object.take("usage").map_err(shape)?,
-            timings: object.take_or_default("timings").map_err(shape)?,
-            error: object.take("error").map_err(shape)?,
-            followups: object.take_or_default("followups").map_err(shape)?,
-            feedback: object.take("feedback").map_err(shape)?,
-            references: object.take_or_default("references").map_err(shape)?,
-            citations: object.take_or_default("citations").map_err(shape)?,
-            data: read_map(data.transpose()?, context.data)?,
-            extra: object.rest().map_err(shape)?,
+            id: self.id,
+            state: self.state,
+            parts: self.parts.iter().enumerate().map(part).collect::<Result<_>>()?,
+            model: self.model,
+            usage: self.usage,
+            timings: self.timings,
+            error: self.error,
+            followups: self.followups,
+            feedback: self.feedback,
+            references: self.references,
+            citations: self.citations,
+            data: read_map(data, context.data)?,
+            extra: self.extra,
         })
     }
 }

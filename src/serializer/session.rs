@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::body::Body;
 use super::data::{read_map, write_map};
-use super::json::{JsonChatModelSerializer, parse, shape, with_field};
+use super::json::{JsonChatModelSerializer, parse, parse_str, shape, with_field};
 use crate::error::{Error, Result};
 use crate::json::{Extra, JsonMap, Object, RawJson};
 use crate::model::{QueuedRequest, SessionChange, SessionMeta};
@@ -130,9 +130,9 @@ const CHANGEABLE: [&str; 12] = [
 
 pub(super) fn read_changes(
     json: &JsonChatModelSerializer,
-    raw: &RawValue,
+    body: &str,
 ) -> Result<Vec<SessionChange>> {
-    let object: Object<'_> = parse(raw)?;
+    let object: Object<'_> = parse_str(body)?;
     let mut changes = Vec::new();
     for (name, value) in object.into_fields() {
         let field = |e: Error| e.with("field", &name);

@@ -142,7 +142,8 @@ pub struct TurnText {
 pub struct Passage {
     /// Whose text it is.
     pub role: PassageRole,
-    /// The kind of the part it comes from; `request` and `title` for those.
+    /// The kind of the part it comes from; `title`, `request`, `attachment` and `variable` for
+    /// those, and `error` for why a response failed.
     pub kind: String,
     /// The plain text.
     pub text: String,

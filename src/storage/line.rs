@@ -29,7 +29,10 @@ impl Checksum {
 
     fn after(self, line: &[u8]) -> Self {
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(format!("{:08x}", self.0).as_bytes());
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // The number in hexadecimal, without memory of its own.
+        let digit = |place: u32| DIGITS[(self.0 >> (28 - 4 * place) & 15) as usize];
+        hasher.update(&[0, 1, 2, 3, 4, 5, 6, 7].map(digit));
         hasher.update(line);
         Self(hasher.finalize())
     }
@@ -218,6 +221,11 @@ pub(crate) fn decode(line: &Bytes, before: Option<Checksum>) -> Result<(Line, Ch
             return Err(Error::corrupt("the checksum does not match"));
         }
     }
+    if before.is_some()
+        && let Some(line) = as_written(line)
+    {
+        return Ok((line, sum));
+    }
     let parsed: Parsed<'_> = serde_json::from_slice(line)
         .map_err(|e| Error::corrupt("the line is not a record").caused_by(e))?;
     let body = match (parsed.body, parsed.base64) {
@@ -242,6 +250,72 @@ pub(crate) fn decode(line: &Bytes, before: Option<Checksum>) -> Result<(Line, Ch
         body,
     };
     Ok((Line { record, more: parsed.more, head: parsed.head }, sum))
+}
+
+/// Reads a line whose fields stand as [`encode`] writes them; `None` if they do not. Its checksum
+/// says that it is as it was written, so that a body of JSON need not be looked through to find its
+/// end.
+fn as_written(line: &Bytes) -> Option<Line> {
+    let text = std::str::from_utf8(line).ok()?;
+    let (written, rest) = Written::start(text)?;
+    let (head, rest) = match rest.strip_prefix(",\"head\":") {
+        None => (None, rest),
+        Some(rest) => {
+            let mut heads = serde_json::Deserializer::from_str(rest).into_iter::<LineHead>();
+            let head = heads.next()?.ok()?;
+            (Some(head), rest.get(heads.byte_offset()..)?)
+        }
+    };
+    let rest = rest.strip_prefix(",\"body\":")?;
+    let (body, sum) = rest.split_at_checked(rest.len().checked_sub(SUM_BYTES)?)?;
+    if body.is_empty() || !sum.starts_with(SUM) {
+        return None;
+    }
+    check_kind(written.kind).ok()?;
+    let record = Record {
+        revision: Revision::new(written.rev),
+        turn: TurnId::new(written.turn),
+        kind: intern(Cow::Borrowed(written.kind)),
+        at: written.at.parse().ok()?,
+        batch: written.batch.parse().ok()?,
+        body: Body::Json(line.slice_ref(body.as_bytes())),
+    };
+    Some(Line { record, more: written.more, head })
+}
+
+/// A line's first fields.
+struct Written<'a> {
+    rev: u64,
+    turn: u64,
+    kind: &'a str,
+    at: &'a str,
+    batch: &'a str,
+    more: u64,
+}
+
+impl<'a> Written<'a> {
+    /// The fields before the head, and what follows them.
+    fn start(line: &'a str) -> Option<(Self, &'a str)> {
+        let (rev, rest) = number(line.strip_prefix("{\"rev\":")?)?;
+        let (turn, rest) = number(rest.strip_prefix(",\"turn\":")?)?;
+        let (kind, rest) = rest.strip_prefix(",\"kind\":\"")?.split_once('"')?;
+        let (at, rest) = rest.strip_prefix(",\"at\":\"")?.split_once('"')?;
+        let (batch, rest) = rest.strip_prefix(",\"batch\":\"")?.split_once('"')?;
+        let (more, rest) = match rest.strip_prefix(",\"more\":") {
+            Some(rest) => number(rest)?,
+            None => (0, rest),
+        };
+        Some((Self { rev, turn, kind, at, batch, more }, rest))
+    }
+}
+
+/// The number at the beginning of a text, and what follows it.
+fn number(text: &str) -> Option<(u64, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, rest) = text.split_at_checked(end)?;
+    // JSON has no leading zeros.
+    let plain = digits == "0" || !digits.starts_with('0');
+    Some((digits.parse().ok().filter(|_| plain)?, rest))
 }
 
 /// Kinds that occur in every log are not allocated for each record.

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
 use super::live::Shared;
-use super::writer::{Command, Done, Job, Run};
+use super::search::TextCache;
+use super::writer::{Command, Done, Run, Writer};
 use crate::environment::{Clock, IdSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Extra;
@@ -39,9 +39,11 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     /// Reads sessions for the storage's index.
     pub(crate) extract: Arc<dyn Extract>,
+    /// What was read for searches where the storage has no full text.
+    pub(crate) texts: TextCache,
     /// The sessions that someone in this process holds.
     live: Mutex<HashMap<SessionKey, Weak<Shared>>>,
-    writer: Sender<Command>,
+    writer: Writer,
 }
 
 impl Core {
@@ -52,10 +54,10 @@ impl Core {
         ids: Arc<dyn IdSource>,
         options: Options,
         extract: Arc<dyn Extract>,
-        writer: Sender<Command>,
+        writer: Writer,
     ) -> Self {
-        let live = Mutex::default();
-        Self { storage, serializer, clock, ids, options, extract, live, writer }
+        let (texts, live) = (TextCache::default(), Mutex::default());
+        Self { storage, serializer, clock, ids, options, extract, texts, live, writer }
     }
 
     /// Runs a future that may block on a thread that may be blocked.
@@ -68,14 +70,13 @@ impl Core {
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<()> {
-        self.writer.send(command).map_err(|_| Error::unavailable("the store's writer has ended"))
+        self.writer.send(command)
     }
 
     /// Has the writer run a change of a session. It runs to its end even if nobody waits for it.
     pub(crate) fn start(&self, shared: &Arc<Shared>, run: Run) -> Reply {
         let (reply, receiver) = oneshot::channel();
-        let job = Job { run, reply };
-        match self.send(Command::Run(Arc::clone(shared), job)) {
+        match self.writer.change(Arc::clone(shared), run, reply) {
             Ok(()) => Reply(receiver),
             Err(error) => {
                 let (reply, receiver) = oneshot::channel();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::extract;
+use super::extract::Changed;
 use super::load::in_session;
 use super::plan::checkpoint_of;
 use super::write::append;
@@ -37,10 +37,9 @@ pub(crate) async fn begin(
     let mut texts = Vec::new();
     for entry in entries {
         if let Event::Session(state) = &entry.event {
-            head = head_of(&ChatModel::new(state.meta.clone()));
-            if core.storage.full_text().is_some() {
-                texts = extract::texts_of(&ChatModel::new(state.meta.clone()));
-            }
+            let model = ChatModel::new(state.meta.clone());
+            head = head_of(&model);
+            (texts, _) = Changed::by([entry]).of(core, key, &model).await?;
         }
         records.push(record(core, entry, Revision::new(records.len() as u64 + 1), id)?);
     }
@@ -153,32 +152,29 @@ async fn write_rest(
     entries: Vec<Entry>,
     mut head: Head,
 ) -> Result<()> {
-    // Only what the storage uses: it is as large as the session.
-    let has_text = core.storage.full_text().is_some();
-    let mut texts = if has_text { extract::texts_of(model) } else { Vec::new() };
-    let counts = core.storage.statistics().is_some();
-    let mut facts = if counts { extract::facts_of_all(model) } else { Vec::new() };
     let fields = head_of(model);
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
         let id = core.batch_id();
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let (mut records, mut bytes, mut changed) = (Vec::new(), 0, Changed::default());
         while let Some(mut entry) = entries.next_if(|_| bytes < BATCH_BYTES) {
             move_to_blobs(core, key, &mut entry).await?;
+            changed.note(&entry);
             let revision = head.revision.plus(records.len() as u64 + 1);
             let record = record(core, &entry, revision, id)?;
             bytes += record.body.bytes().len();
             records.push(record);
         }
         let (incarnation, revision) = (head.incarnation, head.revision);
+        let (texts, facts) = changed.of(core, key, model).await?;
         let batch = Batch {
             id,
             records,
             base: Revision::ZERO,
             head: Some(fields.clone()),
             epoch: None,
-            texts: std::mem::take(&mut texts),
-            facts: std::mem::take(&mut facts),
+            texts,
+            facts,
             durability: Durability::Synced,
         };
         let expected = Expected::At { incarnation, revision };
@@ -223,12 +219,15 @@ pub(crate) fn moved_to_blob(
     Ok(Some((part.moved_to_blob(blob, shortened(&part.fallback())), id, content)))
 }
 
+/// What a fallback ends with that says less than the data.
+pub(crate) const SHORTENED: char = '…';
+
 /// A fallback for where the data is not loaded.
 fn shortened(fallback: &str) -> String {
     const CHARACTERS: usize = 200;
     let mut short: String = fallback.chars().take(CHARACTERS).collect();
     if short.len() < fallback.len() {
-        short.push('…');
+        short.push(SHORTENED);
     }
     short
 }

@@ -1,5 +1,8 @@
 //! Reading a session: its end, and what lies before.
 
+use std::collections::VecDeque;
+use std::thread::ScopedJoinHandle;
+
 use super::changes::Change;
 use super::core::Core;
 use super::live::{Live, Shared, Volume};
@@ -90,6 +93,9 @@ pub(crate) async fn earlier(
 }
 
 /// The entries before a revision, back to the start of so many turns, and where they begin.
+///
+/// Of many turns the next ones are read while those before them are decoded, on threads of their
+/// own: decoding is most of what a whole restore takes.
 pub(crate) async fn read_before(
     core: &Core,
     key: &SessionKey,
@@ -97,19 +103,65 @@ pub(crate) async fn read_before(
     log: &LogInfo,
     turns: u64,
 ) -> Result<(Vec<Entry>, Revision)> {
+    /// Fewer turns are decoded sooner than a thread begins.
+    const SHARE: u64 = 512;
+    const MOST_THREADS: usize = 8;
+    if turns <= SHARE {
+        let page = page_before(core, key, revision, turns).await?;
+        let entries = decode_page(core, key, &page, log)?;
+        return Ok((entries, start_of(&page, revision)));
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    std::thread::scope(|scope| {
+        let (mut decoding, mut decoded) = (VecDeque::new(), Vec::new());
+        let (mut start, mut missing) = (revision, turns);
+        while missing > 0 {
+            let page = pollster::block_on(page_before(core, key, start, missing.min(SHARE)))?;
+            start = start_of(&page, start);
+            missing = if page.earlier { missing.saturating_sub(SHARE) } else { 0 };
+            if decoding.len() >= threads
+                && let Some(first) = decoding.pop_front()
+            {
+                decoded.push(joined(first)?);
+            }
+            decoding.push_back(scope.spawn(move || decode_page(core, key, &page, log)));
+        }
+        for thread in decoding {
+            decoded.push(joined(thread)?);
+        }
+        // The pages came from the newest to the oldest.
+        Ok((decoded.into_iter().rev().flatten().collect(), start))
+    })
+}
+
+/// What a thread has decoded. A panic in an adopter's code goes on in the thread that asked.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+async fn page_before(
+    core: &Core,
+    key: &SessionKey,
+    revision: Revision,
+    turns: u64,
+) -> Result<LogPage> {
     let page = core.storage.read(key, ReadRange::Before { revision, turns }).await?;
     if let Some(damage) = page.damage.first() {
         return Err(damaged(damage, key));
     }
-    let Some(first) = page.records.first() else {
+    if page.records.is_empty() {
         return Err(in_session(Error::corrupt("earlier turns are not in the log"), key));
-    };
-    let entries = page
-        .records
-        .iter()
-        .map(|record| decode(core, record, log).map_err(|e| in_record(e, key, record)))
-        .collect::<Result<_>>()?;
-    Ok((entries, first.revision))
+    }
+    Ok(page)
+}
+
+fn start_of(page: &LogPage, before: Revision) -> Revision {
+    page.records.first().map_or(before, |record| record.revision)
+}
+
+fn decode_page(core: &Core, key: &SessionKey, page: &LogPage, log: &LogInfo) -> Result<Vec<Entry>> {
+    let entry = |record| decode(core, record, log).map_err(|e| in_record(e, key, record));
+    page.records.iter().map(entry).collect()
 }
 
 /// A session whose log is damaged is read whole, as far as it can be.
@@ -349,18 +401,19 @@ fn change_of(entry: &Entry) -> Option<Change> {
 
 /// A part with the data of its blob.
 pub(crate) async fn blob(
-    shared: &Shared,
+    core: &Core,
+    key: &SessionKey,
     part: &ResponsePart,
     blob: &BlobRef,
 ) -> Result<ResponsePart> {
     let id: BlobId = blob.sha256.parse().map_err(|e: Error| {
         Error::corrupt("a part names a blob that cannot be one").caused_by(e)
     })?;
-    let content = shared.core.storage.get_blob(&shared.key, &id).await?;
+    let content = core.storage.get_blob(key, &id).await?;
     let content = content.ok_or_else(|| {
         Error::corrupt("the blob of a part is missing").with("blob", &blob.sha256)
     })?;
     let json = std::str::from_utf8(&content)
         .map_err(|e| Error::corrupt("the blob of a part is not UTF-8").caused_by(e))?;
-    part.loaded(RawJson::parse(json)?, shared.core.serializer.parts())
+    part.loaded(RawJson::parse(json)?, core.serializer.parts())
 }

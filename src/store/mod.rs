@@ -34,6 +34,7 @@ mod owned;
 mod plan;
 mod reading;
 mod resume;
+mod search;
 mod session;
 mod session_data;
 mod upgrade;
@@ -45,7 +46,9 @@ pub use self::changes::{Change, Changes, ListChange, ListChanges};
 pub use self::context::{Budget, Context, ContextMessage, Role};
 pub use self::new_session::{NewRequest, NewSession};
 pub use self::owned::{OwnedStore, Resumed};
+pub use self::search::{Hit, Hits, Query, Snippet};
 pub use self::session::ChatSession;
+pub(crate) use self::writer::block_on;
 
 use self::core::{Core, Options};
 use self::writer::Command;
@@ -271,7 +274,7 @@ impl ChatStoreBuilder {
                 data.unwrap_or_default(),
             )),
         };
-        let writer = writer::start()?;
+        let writer = writer::Writer::start()?;
         let core = Arc::new_cyclic(|core| {
             let extract = extract::of_store(core);
             let (clock, ids) = (self.clock, self.ids);

@@ -21,7 +21,7 @@ use crate::log::{Entry, Event, Fold, SessionState};
 use crate::model::{ChatModel, SessionChange, SessionMeta};
 use crate::storage::{
     Cursor, ListQuery, Page, PurgeReceipt, Revision, SessionHead, SessionKey, StatisticsQuery,
-    Storage, TextHits, TextQuery, Totals,
+    Storage, Totals,
 };
 
 /// What was open in a workspace, opened again.
@@ -51,6 +51,10 @@ impl OwnedStore {
     #[must_use]
     pub fn owner(&self) -> &OwnerId {
         &self.owner
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     fn key(&self, id: &SessionId) -> SessionKey {
@@ -195,21 +199,6 @@ impl OwnedStore {
         ListChanges::new(self.owner.clone(), storage, Box::new(look_up))
     }
 
-    /// Turns whose text fits a query, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// [`Unsupported`](ErrorKind::Unsupported) if the storage has no full text.
-    pub async fn search(&self, query: TextQuery, after: Option<Cursor>) -> Result<TextHits> {
-        let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
-        let search = async move {
-            let lacking = || lacks(&*core.storage, "full-text search");
-            let full_text = core.storage.full_text().ok_or_else(lacking)?;
-            full_text.search(&owner, &query, after).await
-        };
-        self.core.run(search).await
-    }
-
     /// Sums over turns.
     ///
     /// # Errors
@@ -218,8 +207,8 @@ impl OwnedStore {
     pub async fn totals(&self, query: StatisticsQuery) -> Result<Totals> {
         let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
         let sum = async move {
-            let lacking = || lacks(&*core.storage, "statistics");
-            let statistics = core.storage.statistics().ok_or_else(lacking)?;
+            let statistics = core.storage.statistics();
+            let statistics = statistics.ok_or_else(|| lacks_statistics(&*core.storage))?;
             statistics.totals(&owner, &query).await
         };
         self.core.run(sum).await
@@ -269,9 +258,8 @@ impl OwnedStore {
     }
 }
 
-fn lacks(storage: &dyn Storage, what: &str) -> Error {
-    Error::unsupported(format!("the storage has no {what}"))
-        .with("backend", storage.capabilities().name)
+fn lacks_statistics(storage: &dyn Storage) -> Error {
+    Error::unsupported("the storage has no statistics").with("backend", storage.capabilities().name)
 }
 
 async fn created(core: &Arc<Core>, key: SessionKey, meta: SessionMeta) -> Result<Arc<Shared>> {

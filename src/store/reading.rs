@@ -33,6 +33,49 @@ impl ChatSession {
         }
     }
 
+    /// Loads a turn that a search found, or that is known from elsewhere, and all after it. Says
+    /// whether it is on the branch that is shown; if not [`switch_to`](Self::switch_to) shows it.
+    ///
+    /// [`TurnId::SESSION`], which stands for the title, is always there.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such turn, and those of
+    /// [`load_earlier`](Self::load_earlier).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::{ChatStore, MemoryStorage, NewSession, Query, part::Markdown};
+    ///
+    /// # pollster::block_on(async {
+    /// # let me = ChatStore::builder(MemoryStorage::new()).build().await?.local();
+    /// # let chat = me.create(NewSession::new()).await?;
+    /// # chat.record("Why?", [Markdown::new("The sentinel.")]).await?;
+    /// for hit in me.search(Query::parse("sentinel")?).await? {
+    ///     let chat = me.open(hit.session.id()).await?;
+    ///     if !chat.load_to(hit.turn).await? {
+    ///         chat.switch_to(hit.turn).await?;
+    ///     }
+    ///     assert!(chat.model().turns().any(|turn| turn.id() == hit.turn));
+    /// }
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
+    pub async fn load_to(&self, turn: TurnId) -> Result<bool> {
+        if turn == TurnId::SESSION {
+            self.shared.check_present()?;
+            return Ok(true);
+        }
+        self.load(turn).await?;
+        let model = self.model();
+        if model.turn(turn).is_none() {
+            return Err(load::in_session(no_such_turn(turn), &self.shared.key));
+        }
+        Ok(model.ancestors(model.active()).any(|shown| shown.id() == turn))
+    }
+
     /// Loads a turn, and all after it.
     pub(super) async fn load(&self, turn: TurnId) -> Result<()> {
         self.shared.check_present()?;
@@ -130,7 +173,7 @@ impl ChatSession {
                     .with("part", index)
             })?;
             let Some(blob) = part.blob() else { return Ok(part) };
-            let loaded = load::blob(&shared, &part, blob).await?;
+            let loaded = load::blob(&shared.core, &shared.key, &part, blob).await?;
             let mut live = shared.lock();
             live.fold.replace_part(turn, index, &part, &loaded);
             Ok(loaded)

@@ -10,6 +10,7 @@ use futures_channel::oneshot;
 use super::begun::Begun;
 use super::catch_up::catch_up;
 use super::compact;
+use super::extract::Changed;
 use super::held::{Held, is_held};
 use super::live::{Live, Pending, Shared, Unresolved};
 use super::load::{apply, gone, in_session};
@@ -20,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::ResponseState;
 use crate::storage::{
     Appended, Batch, BatchId, Durability, Expected, Record, Revision, SessionKey, Storage,
+    TurnFacts, TurnText,
 };
 
 /// Others may come first this often before a change is given up.
@@ -68,6 +70,7 @@ pub(crate) async fn write(shared: &Arc<Shared>, jobs: Vec<Job>) -> Result<()> {
             (None, Ok(())) => Err(Error::unavailable("the change was not made")),
         };
         // If nobody waits any more, an answer that was begun ends here.
+        drop(job.waits);
         let _ = job.reply.send(result);
     }
     ended.and(lost)
@@ -143,7 +146,12 @@ async fn attempt(shared: &Arc<Shared>, jobs: &mut [Pursued]) -> Result<Step> {
             return settle_failure(shared, true, error).await;
         }
     }
-    let batch = batch_of(&plan, id, revision, shared);
+    let changed = Changed::by(plan.entries.iter().map(|planned| &planned.entry));
+    let said = match changed.of(core, &shared.key, plan.model()).await {
+        Ok(said) => said,
+        Err(error) => return settle_failure(shared, true, error).await,
+    };
+    let batch = batch_of(&plan, id, revision, shared, said);
     let expected = Expected::At { incarnation, revision };
     match append(&*core.storage, &shared.key, expected, &batch).await {
         Ok(appended) => {
@@ -220,7 +228,13 @@ fn run(plan: &mut Plan<'_>, job: &mut Job) -> Result<Outcome> {
     }
 }
 
-fn batch_of(plan: &Plan<'_>, id: BatchId, mut revision: Revision, shared: &Shared) -> Batch {
+fn batch_of(
+    plan: &Plan<'_>,
+    id: BatchId,
+    mut revision: Revision,
+    shared: &Shared,
+    (texts, facts): (Vec<TurnText>, Vec<TurnFacts>),
+) -> Batch {
     let record = |planned: &Planned| {
         revision = revision.next();
         Record {
@@ -234,7 +248,6 @@ fn batch_of(plan: &Plan<'_>, id: BatchId, mut revision: Revision, shared: &Share
     };
     let records = plan.entries.iter().map(record).collect();
     let changed = shared.lock().head.fields != plan.head;
-    let (texts, facts) = super::extract::of_plan(plan);
     Batch {
         id,
         records,

@@ -1,11 +1,13 @@
 //! The one thread that writes: it takes what has come in for each session, appends it as one
 //! batch, and settles conflicts by catching up and planning anew.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use futures_channel::oneshot;
@@ -53,6 +55,34 @@ pub(crate) struct Done {
 pub(crate) struct Job {
     pub(crate) run: Run,
     pub(crate) reply: oneshot::Sender<Result<Done>>,
+    /// Dropped before the reply.
+    pub(crate) waits: Waits,
+}
+
+/// One change that is not made yet.
+#[derive(Debug)]
+pub(crate) struct Waits(Arc<Shift>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What the store's writing thread shares with callers that write on their own.
+#[derive(Debug, Default)]
+struct Shift {
+    /// How many changes have been asked for and are not made yet.
+    waiting: AtomicUsize,
+    /// Held by whoever writes.
+    writes: Mutex<()>,
+}
+
+/// How a store's changes get to whoever makes them.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    commands: Sender<Command>,
+    shift: Arc<Shift>,
 }
 
 pub(crate) enum Command {
@@ -70,14 +100,64 @@ pub(crate) enum Command {
     Delete(Arc<Core>, SessionKey, oneshot::Sender<Result<PurgeReceipt>>),
 }
 
-/// Starts the thread. It ends when the last sender is gone.
-pub(crate) fn start() -> Result<Sender<Command>> {
-    let (sender, receiver) = channel();
-    std::thread::Builder::new()
-        .name("chatkeep-writer".to_owned())
-        .spawn(move || run(&receiver))
-        .map_err(|e| Error::unavailable("the store's writer cannot be started").caused_by(e))?;
-    Ok(sender)
+impl Writer {
+    /// Starts the thread. It ends when the last sender is gone.
+    pub(crate) fn start() -> Result<Self> {
+        let (commands, receiver) = channel();
+        let shift = Arc::new(Shift::default());
+        let own = Arc::clone(&shift);
+        std::thread::Builder::new()
+            .name("chatkeep-writer".to_owned())
+            .spawn(move || run(&receiver, &own.writes))
+            .map_err(|e| Error::unavailable("the store's writer cannot be started").caused_by(e))?;
+        Ok(Self { commands, shift })
+    }
+
+    pub(crate) fn send(&self, command: Command) -> Result<()> {
+        self.commands.send(command).map_err(|_| Error::unavailable("the store's writer has ended"))
+    }
+
+    /// Has a change of a session made.
+    ///
+    /// A caller that may block makes it on its own thread if no other change waits: two switches
+    /// between threads take longer than the write itself.
+    pub(crate) fn change(
+        &self,
+        shared: Arc<Shared>,
+        run: Run,
+        reply: oneshot::Sender<Result<Done>>,
+    ) -> Result<()> {
+        let is_first = self.shift.waiting.fetch_add(1, Ordering::SeqCst) == 0;
+        let job = Job { run, reply, waits: Waits(Arc::clone(&self.shift)) };
+        let command = Command::Run(shared, job);
+        if is_first && MAY_BLOCK.get() {
+            // Whoever holds it is about to end, or what it does would have to end first anyway.
+            let _writes = self.shift.writes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut round = Round::default();
+            round.add(command);
+            pollster::block_on(round.run());
+            return Ok(());
+        }
+        self.send(command)
+    }
+}
+
+thread_local! {
+    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Waits for a future on a thread that may block: the future may write on it.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Before(bool);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            MAY_BLOCK.set(self.0);
+        }
+    }
+
+    let _before = Before(MAY_BLOCK.replace(true));
+    pollster::block_on(future)
 }
 
 struct Timer {
@@ -105,7 +185,7 @@ impl Ord for Timer {
     }
 }
 
-fn run(commands: &Receiver<Command>) {
+fn run(commands: &Receiver<Command>, writes: &Mutex<()>) {
     let mut timers: BinaryHeap<Reverse<Timer>> = BinaryHeap::new();
     loop {
         let first = match timers.peek() {
@@ -134,7 +214,11 @@ fn run(commands: &Receiver<Command>) {
                 round.work_of(shared).wake = true;
             }
         }
-        pollster::block_on(round.run());
+        if !round.is_empty() {
+            // Nothing is kept under the lock that a panic could leave half done.
+            let _writes = writes.lock().unwrap_or_else(PoisonError::into_inner);
+            pollster::block_on(round.run());
+        }
     }
 }
 
@@ -158,6 +242,10 @@ struct Work {
 }
 
 impl Round {
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.deletions.is_empty()
+    }
+
     fn work_of(&mut self, shared: Arc<Shared>) -> &mut Work {
         let address = Arc::as_ptr(&shared).addr();
         self.sessions.entry(address).or_insert_with(|| {
@@ -217,6 +305,7 @@ impl Round {
 
 async fn delete(core: &Arc<Core>, key: &SessionKey) -> Result<PurgeReceipt> {
     let receipt = core.storage.purge(key).await;
+    core.texts.forget(key);
     if receipt.as_ref().map_or_else(Error::is_not_found, |_| true)
         && let Some(shared) = core.live(key)
     {

@@ -244,8 +244,8 @@ fn each_fault_of_a_body_is_named_with_its_record() {
     insta::assert_snapshot!(said.join("\n"), @r###"
 deep: corrupt: the session is damaged and cannot be changed until it is repaired: JSON is nested more than 144 deep (session s1, place record of kind feedback, record 85)
 surrogate: corrupt: the session is damaged and cannot be changed until it is repaired: a string holds half of a surrogate pair (session s1, place record of kind feedback, record 85)
-duplicate key: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: field `feedback`: duplicate field `vote` at line 1 column 25 (session s1, place record of kind feedback, record 85)
-wrong type: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: field `feedback`: field `vote`: expected value at line 1 column 1 (session s1, place record of kind feedback, record 85)
+duplicate key: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: field `feedback`: duplicate field `vote` at line 1 column 19 (session s1, place record of kind feedback, record 85)
+wrong type: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: field `feedback`: field `vote`: expected value at line 1 column 9 (session s1, place record of kind feedback, record 85)
 missing field: corrupt: the session is damaged and cannot be changed until it is repaired: the JSON has another shape: missing field `text` (session s1, place record of kind text, record 85)
 no such part: corrupt: the session is damaged and cannot be changed until it is repaired: the response of turn 3 has no part 9 (session s1, place record of kind text, record 85)
 out of its place: corrupt: the session is damaged and cannot be changed until it is repaired: turn 3 begins where turn 41 should (session s1, place record of kind request, record 85)

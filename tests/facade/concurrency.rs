@@ -6,6 +6,7 @@ use chatkeep::part::Markdown;
 use chatkeep::{ChatStore, FileStorage, MemoryStorage, NewSession, Storage, blocking};
 
 use crate::common::*;
+use crate::flaky::{Fault, Flaky};
 
 const EACH: usize = 25;
 
@@ -155,4 +156,26 @@ fn the_blocking_facade_works_inside_async_workers() {
             store.flush().unwrap();
         });
     });
+}
+
+#[test]
+fn a_blocking_call_writes_on_its_own_thread_and_an_async_one_does_not() {
+    let own = Some(std::thread::current().id());
+    let storage = Flaky::new();
+    let store = block(ChatStore::builder(storage.clone()).build());
+    let chat = block(store.local().create(NewSession::titled("x")));
+    block(chat.rename("async"));
+    assert_ne!(storage.writes_on(), own);
+    let blocking = blocking::ChatStore::from(store).local().open(chat.id()).unwrap();
+    let mut answer = blocking.ask("Why?").unwrap();
+    assert_eq!(storage.writes_on(), own);
+    answer.append_text("Because.").unwrap();
+    answer.complete().unwrap();
+    // What goes wrong on it goes wrong as it does elsewhere, and costs one call.
+    for fault in [Fault::Down, Fault::PanicBefore] {
+        storage.fail(fault, 1);
+        assert!(blocking.rename("lost").is_err(), "{fault:?}");
+        blocking.rename("kept").unwrap();
+        assert_eq!(chat.model().title(), "kept");
+    }
 }

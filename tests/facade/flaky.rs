@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,6 +43,8 @@ pub(crate) struct Flaky {
     next: Arc<Mutex<VecDeque<Fault>>>,
     reads_fail: Arc<Mutex<bool>>,
     purges_panic: Arc<Mutex<bool>>,
+    /// The thread of the last append.
+    writes_on: Arc<Mutex<Option<ThreadId>>>,
     limit: usize,
 }
 
@@ -53,8 +56,13 @@ impl Flaky {
             next: Arc::default(),
             reads_fail: Arc::default(),
             purges_panic: Arc::default(),
+            writes_on: Arc::default(),
             limit,
         }
+    }
+
+    pub(crate) fn writes_on(&self) -> Option<ThreadId> {
+        *self.writes_on.lock().unwrap()
     }
 
     /// Takes records of at most so many bytes.
@@ -114,6 +122,7 @@ impl Storage for Flaky {
 
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended> {
         let fault = self.next.lock().unwrap().pop_front();
+        *self.writes_on.lock().unwrap() = Some(std::thread::current().id());
         match fault {
             None => self.inner.append(key, expected, batch).await,
             Some(Fault::Down) => Err(down()),

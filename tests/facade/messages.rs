@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use chatkeep::interop::{self, ReadOptions};
 use chatkeep::model::{ChatModel, SessionMeta};
 use chatkeep::part::Markdown;
-use chatkeep::storage::{Cursor, StatisticsQuery, TextQuery};
+use chatkeep::storage::{Cursor, StatisticsQuery};
 use chatkeep::{
     Budget, ChatStore, Clock as _, DataRegistry, Error, FileStorage, ListQuery, MemoryStorage,
-    NewRequest, NewSession, OwnerId, PartRegistry, RandomIds, RequestId, Result, SystemClock,
-    TurnId,
+    NewRequest, NewSession, OwnerId, PartRegistry, Query, RandomIds, RequestId, Result,
+    SystemClock, TurnId,
 };
 
 use crate::common::*;
@@ -47,13 +47,15 @@ load no part: not found: the response has no such part (turn 1, part 3, session 
 data of no kind: unsupported: no data of this id is registered (data acme.counts)
 data of another type: invalid: data of this id is registered as u32, not as alloc::string::String (data acme.count)
 too small a budget: limit exceeded: the newest turn is 1 tokens long, the budget is 0 (session s1, turn 1)
+load to nothing: not found: there is no such turn (turn 9, session s1)
+find too many: invalid: a search's limit is 1001, it must be at most 1000
+find after another: invalid: the cursor belongs to another search
 rename what is deleted: not found: there is no such session (session s1)
 create what was deleted: deleted: the session was deleted, and its id stays deleted (session s1)
 delete twice: not found: there is no such session (session s1)
 import twice: already exists: the session's id is in use (session s3)
 import no document: invalid: the JSON has another shape: missing field `chatkeep`
 two registries: invalid: a serializer brings its own registries: give it the parts and the data
-no full text: unsupported: the storage has no full-text search (backend file)
 no statistics: unsupported: the storage has no statistics (backend file)
 read what is no session: unsupported: neither a session of Visual Studio Code (`requests`) nor of Theia (`model`)
 "###);
@@ -88,6 +90,11 @@ async fn refusals(said: &mut Said, folder: &std::path::Path) -> Result<()> {
     said.note("data of no kind", chat.data::<u32>("acme.counts"));
     said.note("data of another type", chat.set_data("acme.count", &"three".to_owned()).await);
     said.note("too small a budget", chat.context(Budget::tokens(0)).await);
+    said.note("load to nothing", chat.load_to(TurnId::new(9)).await);
+    said.note("find too many", me.search(Query::parse("why")?.limit(1_001)).await);
+    chat.record("Why not?", [Markdown::new("Because.")]).await?;
+    let next = me.search(Query::parse("why")?.limit(1)).await?.next;
+    said.note("find after another", me.search_after(Query::parse("not")?, next).await);
     me.delete(id("s1")).await?;
     said.note("rename what is deleted", chat.rename("x").await);
     said.note("create what was deleted", me.create(NewSession::new().id(id("s1"))).await);
@@ -103,7 +110,6 @@ async fn refusals(said: &mut Said, folder: &std::path::Path) -> Result<()> {
     said.note("two registries", both.build().await);
 
     let files = ChatStore::builder(FileStorage::open(folder).await?).build().await?;
-    said.note("no full text", files.local().search(TextQuery::default(), None).await);
     said.note("no statistics", files.local().totals(StatisticsQuery::default()).await);
     let options = ReadOptions::new(OwnerId::local(), SystemClock.now(), &RandomIds);
     said.note("read what is no session", interop::read(b"{\"a\":1}", &options));

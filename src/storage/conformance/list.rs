@@ -83,7 +83,8 @@ macro_rules! __chatkeep_conformance_list {
             search {
                 finds_words, finds_every_script, is_restricted_by_list_filters, pages_newest_first,
                 ranks_by_relevance, gives_the_text_back, bad_questions_are_refused,
-                forgets_deleted_sessions, counts_turns,
+                forgets_deleted_sessions, looks_only_where_asked, forgets_what_was_replaced,
+                outlives_compaction, counts_turns,
             }
             model {
                 seed_1, seed_2, seed_3, seed_4,

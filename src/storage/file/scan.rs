@@ -7,6 +7,7 @@
 use std::io;
 
 use bytes::Bytes;
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::disk::read_range;
 use super::system::OpenFile;
@@ -107,7 +108,7 @@ fn judge(data: &Bytes, offset: u64, mut before: Before) -> (Vec<Judgement>, Befo
     let mut lines = Vec::new();
     let mut start = 0;
     while start < data.len() {
-        let end = data[start..].iter().position(|&b| b == b'\n').map(|i| start + i);
+        let end = memchr(b'\n', &data[start..]).map(|i| start + i);
         let line = data.slice(start..end.unwrap_or(data.len()));
         let next = end.map_or(data.len(), |end| end + 1);
         let judged = match end {
@@ -228,7 +229,7 @@ impl<'a> Forward<'a> {
             if data.is_empty() {
                 return Ok(None);
             }
-            let whole = match data.iter().rposition(|&b| b == b'\n') {
+            let whole = match memrchr(b'\n', &data) {
                 _ if at_end || data.len() > LONGEST => data.len(),
                 Some(last) => last + 1,
                 None => 0,
@@ -326,7 +327,7 @@ fn first_line(data: &Bytes, offset: u64) -> Option<(usize, Before)> {
     }
     let mut start = 0;
     loop {
-        let line_break = start + data[start..].iter().position(|&b| b == b'\n')?;
+        let line_break = start + memchr(b'\n', &data[start..])?;
         let sum = Checksum::at_end_of(&data[..line_break]);
         let cut = line_break + 1;
         if sum.is_some() || start > 0 {
@@ -360,7 +361,7 @@ pub(super) fn count_lines(file: &dyn OpenFile, from: u64, to: u64) -> io::Result
         if block.is_empty() {
             break;
         }
-        lines += block.iter().filter(|&&b| b == b'\n').count() as u64;
+        lines += memchr_iter(b'\n', &block).count() as u64;
         offset += block.len() as u64;
     }
     Ok(lines)

@@ -20,9 +20,10 @@ pub(crate) mod scan;
 mod tokens;
 
 pub use self::tokens::{Token, tokens};
+pub(crate) use self::tokens::{continues, stands_alone};
 
 /// The most tokens that a question may have.
-const MAX_TOKENS: usize = 64;
+pub(crate) const MAX_TOKENS: usize = 64;
 /// How many to a page unless it is said.
 pub(crate) const DEFAULT_LIMIT: usize = 50;
 

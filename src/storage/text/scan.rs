@@ -103,10 +103,36 @@ impl<'q> Scan<'q> {
             passages: text.passages.clone(),
         };
         self.found.push(Found { hit, counts, length });
+        self.let_go();
+    }
+
+    /// Lets go of what comes after all that the page can hold: only so many of the newest count.
+    fn let_go(&mut self) {
+        let most = match self.query.order {
+            TextOrder::Newest => self.limit + 1,
+            TextOrder::Relevance => RANKED,
+        };
+        if self.found.len() < 2 * most {
+            return;
+        }
+        self.leave_out();
+        self.found.sort_by_cached_key(|found| order(&found.hit));
+        self.found.truncate(most);
+    }
+
+    /// Leaves out what the pages before this one hold, or what has come since the first of them.
+    fn leave_out(&mut self) {
+        let Some(after) = self.after.as_ref().map(Place::order) else { return };
+        let ranked = self.query.order == TextOrder::Relevance;
+        self.found.retain(|found| match order(&found.hit) {
+            order if ranked => order >= after,
+            order => order > after,
+        });
     }
 
     /// The page that was asked for.
     pub(crate) fn finish(mut self) -> Result<Page<TextHit>> {
+        self.leave_out();
         self.found.sort_by_cached_key(|found| order(&found.hit));
         match self.query.order {
             TextOrder::Newest => self.newest(),
@@ -115,12 +141,7 @@ impl<'q> Scan<'q> {
     }
 
     fn newest(self) -> Result<Page<TextHit>> {
-        let after = self.after.as_ref().map(Place::order);
-        let mut hits = self
-            .found
-            .into_iter()
-            .map(|found| found.hit)
-            .filter(|hit| after.as_ref().is_none_or(|after| order(hit) > *after));
+        let mut hits = self.found.into_iter().map(|found| found.hit);
         let items: Vec<TextHit> = hits.by_ref().take(self.limit).collect();
         let next = match (hits.next(), items.last()) {
             (Some(_), Some(hit)) => Some(listing::encode_cursor(&Place::of(hit, 0, self.mark))?),
@@ -130,8 +151,6 @@ impl<'q> Scan<'q> {
     }
 
     fn most_relevant(mut self) -> Result<Page<TextHit>> {
-        let first = self.after.as_ref().map(Place::order);
-        self.found.retain(|found| first.as_ref().is_none_or(|first| order(&found.hit) >= *first));
         self.found.truncate(RANKED);
         let Some(newest) = self.found.first().map(|found| Place::of(&found.hit, 0, self.mark))
         else {

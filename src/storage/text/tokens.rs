@@ -73,14 +73,14 @@ fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
 }
 
 /// Whether a character belongs to the one before it.
-fn continues(c: char) -> bool {
+pub(crate) fn continues(c: char) -> bool {
     // The vowels and finals of a Korean syllable in parts, and half-width voicing marks.
     let is_part = |c| matches!(c, '\u{1160}'..='\u{11FF}' | '\u{FF9E}' | '\u{FF9F}');
     !c.is_ascii() && (is_combining_mark(c) || is_part(c))
 }
 
 /// Whether a character is of a script that is written without spaces between words.
-fn stands_alone(c: char) -> bool {
+pub(crate) fn stands_alone(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}'       // Thai, Lao
         | '\u{1000}'..='\u{109F}'     // Burmese

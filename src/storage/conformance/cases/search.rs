@@ -268,6 +268,74 @@ pub(in super::super) async fn forgets_deleted_sessions(bench: &Bench) -> Verdict
     Ok(())
 }
 
+pub(in super::super) async fn looks_only_where_asked(bench: &Bench) -> Verdict {
+    text_of(bench)?;
+    two(bench).await?;
+    let parser = |none| TextQuery { none: vec![none], ..all(vec![word("parser")]) };
+    let user = |query| TextQuery { role: Some(PassageRole::User), ..query };
+    let request = |query| TextQuery { kind: Some("request".to_owned()), ..query };
+    let cases = [
+        ("a word that another role says", user(parser(word("lexer"))), vec!["b1", "a1"]),
+        ("a word that another kind says", request(parser(word("cargo"))), vec!["b1", "a1"]),
+        ("a word that the role says", user(parser(word("fail"))), vec!["b1"]),
+        ("without a phrase", parser(word("drops a token")), vec!["b1", "a0"]),
+        (
+            "without a phrase that is not there",
+            parser(word("a token drops")),
+            vec!["b1", "a1", "a0"],
+        ),
+        ("without a prefix", parser(Term::prefix("lex")?), vec!["b1", "a0"]),
+        ("the beginning of a phrase", all(vec![Term::prefix("the pars fa")?]), vec![]),
+        ("a phrase with a beginning", all(vec![Term::prefix("the parser fa")?]), vec!["a1"]),
+    ];
+    for (what, query, expected) in cases {
+        ensure_eq!(found(bench, &query).await?, expected, "the turns by {what}");
+    }
+    Ok(())
+}
+
+pub(in super::super) async fn forgets_what_was_replaced(bench: &Bench) -> Verdict {
+    text_of(bench)?;
+    let user = PassageRole::User;
+    let texts = vec![
+        turn(0, 1, &[(PassageRole::Title, "title", "old title")]),
+        turn(1, 2, &[(user, "request", "old words")]),
+        turn(2, 3, &[(user, "request", "old words")]),
+    ];
+    begin(bench, &key("a")?, texts).await?;
+    ensure_eq!(found(bench, &all(vec![word("old")])).await?, ["a2", "a1", "a0"], "the turns");
+    let mut batch = Draft::new(1).texts(1).batch();
+    // The title changes, one turn is said otherwise, and another one says nothing any more.
+    batch.texts = vec![
+        turn(0, 1, &[(PassageRole::Title, "title", "new title")]),
+        turn(1, 2, &[(user, "request", "new words"), (PassageRole::Tool, "tool", "new words")]),
+        turn(2, 3, &[]),
+    ];
+    bench.storage.append(&key("a")?, super::super::bench::at_revision(1), batch).await?;
+    let none: [&str; 0] = [];
+    ensure_eq!(found(bench, &all(vec![word("old")])).await?, none, "what was replaced");
+    ensure_eq!(found(bench, &all(vec![word("new")])).await?, ["a1", "a0"], "what replaced it");
+
+    bench.storage.purge(&key("a")?).await?;
+    let mut batch = Draft::new(0).texts(1).head(title("t")).batch();
+    batch.texts = vec![turn(1, 9, &[(user, "request", "another life")])];
+    bench.storage.append(&key("a")?, Expected::NewIncarnation, batch).await?;
+    ensure_eq!(found(bench, &all(vec![word("new")])).await?, none, "the life before");
+    ensure_eq!(found(bench, &all(vec![word("life")])).await?, ["a1"], "the new life");
+    Ok(())
+}
+
+pub(in super::super) async fn outlives_compaction(bench: &Bench) -> Verdict {
+    text_of(bench)?;
+    two(bench).await?;
+    let head = bench.add(&key("a")?, &["text", "text"]).await?;
+    let kept = bench.log(&key("a")?).await?.into_iter().take(1).collect();
+    bench.storage.compact(&key("a")?, head.revision, kept, &head).await?;
+    let found = found(bench, &all(vec![word("parser")])).await?;
+    ensure_eq!(found, ["b1", "a1", "a0"], "the turns after compaction");
+    Ok(())
+}
+
 pub(in super::super) async fn counts_turns(bench: &Bench) -> Verdict {
     let Some(statistics) = bench.storage.statistics() else {
         return Err(Stop::Skipped("it has no statistics"));
