@@ -241,7 +241,7 @@ fn streamed(chat: &blocking::ChatSession, data: &Data, turn: u64) -> Result<usiz
     let mut answer = chat.ask(&request)?;
     for (number, chunk) in (1..).zip(text.as_bytes().chunks(CHUNK)) {
         answer.append_text(std::str::from_utf8(chunk)?)?;
-        if number * CHUNK % FLUSHED == 0 {
+        if (number * CHUNK).is_multiple_of(FLUSHED) {
             chat.flush()?;
         }
     }

@@ -16,6 +16,8 @@ pub(crate) struct Sizes {
     pub(crate) sessions: [u64; 2],
     /// Messages that are searched.
     pub(crate) messages: [u64; 2],
+    /// Questions of each class, at either size.
+    pub(crate) questions: [usize; 2],
     /// Turns of each session that is searched.
     pub(crate) session_turns: u64,
     /// Calls of what takes microseconds.
@@ -34,7 +36,8 @@ impl Sizes {
             Self {
                 turns: vec![100, 1_000, 5_000],
                 sessions: [200, 2_000],
-                messages: [10_000, 40_000],
+                messages: [4_000, 20_000],
+                questions: [40, 200],
                 session_turns: 20,
                 calls: 200,
                 rounds: 5,
@@ -46,6 +49,7 @@ impl Sizes {
                 turns: vec![100, 1_000, 10_000, 100_000],
                 sessions: [1_000, 100_000],
                 messages: [200_000, 1_000_000],
+                questions: [200, 200],
                 session_turns: 100,
                 calls: 2_000,
                 rounds: 21,

@@ -90,6 +90,8 @@ impl Wanted {
         }
         if wanted.groups.is_empty() {
             wanted.groups = GROUPS.to_vec();
+        } else if wanted.docs {
+            return Err("the page has the figures of all groups: --docs goes without any".into());
         }
         Ok(wanted)
     }

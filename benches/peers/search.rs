@@ -25,13 +25,12 @@ const AT_ONCE: u64 = 20;
 const PORTION: u64 = 5;
 /// The owner of one of 1,000 sessions.
 const VISITOR: &str = "visitor";
-const QUERIES: usize = 200;
 const SHOWN: usize = 20;
 const SCANS: usize = 5;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let [few, _] = bench.sizes.messages;
-    for messages in bench.sizes.messages {
+    for (messages, questions) in bench.sizes.messages.into_iter().zip(bench.sizes.questions) {
         eprintln!("-- search: {messages} messages");
         let data = Data::new(messages);
         let folder = bench.folder("search")?;
@@ -40,11 +39,11 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         for engine in ours::engines() {
             searched.extend(Searched::new(bench, &data, &folder, engine, messages)?);
         }
-        let scanned = measure(&scan, &mut searched)?;
+        let scanned = measure(&scan, &mut searched, questions)?;
         if messages == few {
             others(bench, report, &data, &folder, messages, scanned.p50())?;
         }
-        say(report, messages, &scanned, &searched)?;
+        say(report, messages, questions, &scanned, &searched)?;
         for one in searched {
             drop(one.store);
             ours::close(one.storage)?;
@@ -241,14 +240,14 @@ fn fill(bench: &Bench, data: &Data, storage: &Arc<dyn Storage>, messages: u64) -
 }
 
 /// Puts every question to every storage, in turn, with some scans in between.
-fn measure(scan: &Scan, searched: &mut [Searched]) -> Result<Samples> {
+fn measure(scan: &Scan, searched: &mut [Searched], questions: usize) -> Result<Samples> {
     for one in &*searched {
         one.check(scan)?;
     }
     let mut scanned = Samples::default();
     let mut rng = Rng::new(7);
-    for round in 0..QUERIES {
-        if round % (QUERIES / SCANS) == 0 {
+    for round in 0..questions {
+        if round.is_multiple_of(questions / SCANS) {
             scanned.time(|| scan.turns_with(&data::common(rng.below(8))))?;
         }
         for pair in 0..WAYS.len() * Class::ALL.len() {
@@ -299,7 +298,13 @@ fn others(
     Ok(())
 }
 
-fn say(report: &mut Report, messages: u64, scanned: &Samples, searched: &[Searched]) -> Result<()> {
+fn say(
+    report: &mut Report,
+    messages: u64,
+    questions: usize,
+    scanned: &Samples,
+    searched: &[Searched],
+) -> Result<()> {
     report.row(Row::new(GROUP, "LIKE scan", "SQLite, one table", messages).times(scanned));
     for one in searched {
         for (way, class, times) in &one.times {
@@ -313,7 +318,7 @@ fn say(report: &mut Report, messages: u64, scanned: &Samples, searched: &[Search
         let why = "the file storage was built without its index";
         return KEYS.iter().try_for_each(|key| report.lacks(key, why));
     };
-    let at = format!("{messages} messages, {QUERIES} questions of each of 7 classes");
+    let at = format!("{messages} messages, {questions} questions of each of 7 classes");
     let [newest, owner, relevance] = KEYS;
     report.set(newest, files.worst(Way::Newest) / scanned.p50(), &*at)?;
     report.set(owner, files.worst(Way::Owner) / 1e3, &*at)?;
