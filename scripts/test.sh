@@ -53,6 +53,10 @@ for example in examples/*.rs; do
   cargo run --quiet --all-features --example "$name" >/dev/null
 done
 
+step "benchmarks, quick sizes"
+# What it costs depends on the machine: that every figure comes is what has to hold.
+cargo bench --bench peers --features sqlite,redb -- --quick
+
 step "package"
 cargo package --allow-dirty --no-verify
 

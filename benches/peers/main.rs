@@ -33,6 +33,7 @@ mod plots;
 mod report;
 mod search;
 mod stream;
+mod unindexed;
 
 const GROUPS: [&str; 5] = ["append", "stream", "open", "list", "search"];
 /// The engines are features of the crate, and all of them are compared.

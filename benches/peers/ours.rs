@@ -19,6 +19,7 @@ use crate::bulk::Bulk;
 use crate::data::Session;
 use crate::harness::Result;
 use crate::peers::{Entry, System};
+use crate::unindexed::Unindexed;
 
 /// A storage of this crate.
 #[derive(Clone, Copy)]
@@ -39,9 +40,35 @@ pub(crate) const FILES: Engine = Engine {
     open: |folder| Ok(Arc::new(block_on(FileStorage::open(folder.join("chats")))?)),
 };
 
+/// Everything in one SQLite database.
+#[cfg(feature = "sqlite")]
+const SQLITE: Engine = Engine {
+    name: "chatkeep SQLite",
+    open: |folder| {
+        let path = folder.join("chats.sqlite");
+        Ok(Arc::new(block_on(chatkeep::SqliteStorage::open(path))?))
+    },
+};
+
+/// Everything in one redb database.
+#[cfg(feature = "redb")]
+const REDB: Engine = Engine {
+    name: "chatkeep redb",
+    open: |folder| {
+        let path = folder.join("chats.redb");
+        Ok(Arc::new(block_on(chatkeep::RedbStorage::open(path))?))
+    },
+};
+
 /// All engines.
 pub(crate) fn engines() -> Vec<Engine> {
-    vec![FILES]
+    vec![
+        FILES,
+        #[cfg(feature = "sqlite")]
+        SQLITE,
+        #[cfg(feature = "redb")]
+        REDB,
+    ]
 }
 
 /// The engine of this name, if it was built in.
@@ -49,18 +76,36 @@ pub(crate) fn engine(name: &str) -> Option<Engine> {
     engines().into_iter().find(|engine| engine.name == name)
 }
 
-/// The same files without an index, if the storage can be had so.
-pub(crate) fn unindexed() -> Option<Engine> {
-    None
-}
+/// The same files without an index.
+pub(crate) const UNINDEXED: Engine = Engine {
+    name: "chatkeep files, no index",
+    open: |folder| {
+        let files = FileStorage::with_files(folder.join("chats"), Arc::new(Unindexed))?;
+        Ok(Arc::new(files))
+    },
+};
 
 /// The engines as ways of keeping chats.
 pub(crate) fn entries() -> Vec<Entry> {
-    vec![Entry {
-        name: FILES.name,
-        how: "appends a line to the session's log and syncs; the index follows",
-        open: |folder| Ours::open(FILES, folder),
-    }]
+    vec![
+        Entry {
+            name: FILES.name,
+            how: "appends a line to the session's log and syncs; the index follows",
+            open: |folder| Ours::open(FILES, folder),
+        },
+        #[cfg(feature = "sqlite")]
+        Entry {
+            name: SQLITE.name,
+            how: "inserts a row in a transaction, with the index",
+            open: |folder| Ours::open(SQLITE, folder),
+        },
+        #[cfg(feature = "redb")]
+        Entry {
+            name: REDB.name,
+            how: "adds a key to an ordered map in a transaction",
+            open: |folder| Ours::open(REDB, folder),
+        },
+    ]
 }
 
 /// Chats of one user in one storage.
