@@ -62,6 +62,9 @@ pub(crate) struct Live {
     subscribers: Vec<Weak<Subscriber>>,
 }
 
+/// About what a record takes in its log beside its body.
+pub(crate) const LINE_BYTES: u64 = 150;
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Volume {
     pub(crate) turns: u64,

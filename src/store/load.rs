@@ -1,11 +1,11 @@
 //! Reading a session: its end, and what lies before.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::thread::ScopedJoinHandle;
 
 use super::changes::Change;
 use super::core::Core;
-use super::live::{Live, Shared, Volume};
+use super::live::{LINE_BYTES, Live, Shared, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::{Extra, Object, RawJson};
@@ -39,17 +39,36 @@ pub(crate) async fn load(core: &Core, key: &SessionKey, turns: u64) -> Result<Li
     Ok(live)
 }
 
-/// Notes how far back the last checkpoint lies, and about how large the log is.
+/// Notes how far back the last checkpoint lies, and about how much of the log is useful: what lies
+/// before these records is taken for what they are.
 fn measure(live: &mut Live, records: &[Record]) {
-    let mut all = Volume::default();
+    let (mut useful, mut superseded, mut turns) = (0, 0, 0);
+    // What has come of the responses that are not sealed so far.
+    let mut open: HashMap<TurnId, u64> = HashMap::new();
     for record in records {
         if record.kind == Record::CHECKPOINT {
             live.since_checkpoint = Volume::default();
         }
         live.since_checkpoint.note(record);
-        all.note(record);
+        let line = record.body.bytes().len() as u64 + LINE_BYTES;
+        useful += line;
+        match &*record.kind {
+            Record::REQUEST => turns += 1,
+            "part" | "text" | "response.set" | "claim" => {
+                *open.entry(record.turn).or_default() += line;
+            }
+            "response" => {
+                let sealed = open.remove(&record.turn).unwrap_or(0);
+                superseded += sealed;
+                useful -= sealed;
+            }
+            _ => {}
+        }
     }
-    live.useful = all.bytes / all.turns.max(1) * live.model().turn_count().max(1);
+    // Before the base there is nothing superfluous.
+    let since_base = live.head.revision.get().saturating_sub(live.head.base.get());
+    live.superseded = superseded / (records.len() as u64).max(1) * since_base;
+    live.useful = useful / turns.max(1) * live.model().turn_count().max(1);
 }
 
 /// Reads further back until so many turns of the branch that is shown are there.

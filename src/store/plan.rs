@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::core::Core;
 use super::import::moved_to_blob;
-use super::live::{Live, Pending, Volume};
+use super::live::{LINE_BYTES, Live, Pending, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
 use crate::json::Extra;
@@ -139,7 +139,9 @@ impl<'a> Plan<'a> {
     fn count(&mut self, entry: &Entry, bytes: u64) {
         self.since_checkpoint.bytes += bytes;
         self.since_checkpoint.records += 1;
-        self.useful += bytes;
+        // What a record takes in its log, where this counts.
+        let line = bytes + LINE_BYTES;
+        self.useful += line;
         if entry.turn == TurnId::SESSION && !matches!(entry.event, Event::Checkpoint(_)) {
             self.since_checkpoint.own += bytes;
         }
@@ -150,7 +152,7 @@ impl<'a> Plan<'a> {
             }
             Event::Part(_) | Event::Text(_) | Event::ResponseSet(_) | Event::Claim(_) => {
                 self.running.records += 1;
-                self.running.bytes += bytes;
+                self.running.bytes += line;
             }
             Event::Response(_) => {
                 self.superseded += self.running.bytes;

@@ -2,10 +2,12 @@
 
 use chatkeep::model::{Draft, Feedback, ParentSession, SessionChange, Vote, Workspace};
 use chatkeep::part::{Code, Compaction, Markdown, Progress, Thinking, ToolCall};
+use chatkeep::storage::{Revision, SessionKey, StorageExt as _};
 use chatkeep::{
-    Budget, ChatSession, ChatStore, DataRegistry, ErrorKind, ListQuery, NewRequest, NewSession,
-    ResponseState, Role, SessionStatus, TurnId, WorkspaceId,
+    Budget, ChatSession, ChatStore, DataRegistry, ErrorKind, ListQuery, MemoryStorage, NewRequest,
+    NewSession, OwnerId, ResponseState, Role, SessionStatus, Storage as _, TurnId, WorkspaceId,
 };
+use std::time::Duration;
 
 use crate::common::*;
 
@@ -385,4 +387,32 @@ fn a_document_and_an_import_are_the_same_session() {
         assert!(taken.model() == chat.model());
         Ok(())
     });
+}
+
+#[test]
+fn a_log_is_compacted_though_each_of_its_windows_writes_little() {
+    let storage = MemoryStorage::new();
+    let mut payload = 0;
+    for round in 0..40 {
+        let another = storage.another_writer();
+        let store = block(ChatStore::builder(another).flush_delay(Duration::ZERO).build());
+        let me = store.local();
+        let chat = match round {
+            0 => block(me.create(NewSession::titled("x").id(id("s1")))),
+            _ => block(me.open(id("s1"))),
+        };
+        let mut answer = block(chat.ask("Go on"));
+        for _ in 0..200 {
+            block(answer.append_text("a few words more "));
+            block(store.flush());
+        }
+        block(answer.complete());
+        payload += 200 * "a few words more ".len();
+    }
+    let key = SessionKey::new(OwnerId::local(), id("s1"));
+    let head = block(storage.head(&key)).unwrap();
+    assert!(head.base.get() > 0, "nothing was dropped of {} records", head.revision);
+    let log = block(storage.read_after(&key, Revision::ZERO));
+    let bytes: usize = log.records.iter().map(|record| record.body.bytes().len() + 150).sum();
+    assert!(bytes < 2 * payload + (1 << 20), "{bytes} bytes for {payload} of text");
 }
