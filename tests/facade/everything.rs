@@ -311,14 +311,7 @@ fn workspaces_resume_what_was_open() {
         assert_eq!(ids(&again.local().resume(WorkspaceId::new("one")?).await?.chats), ["b"]);
         assert_eq!(ids(&again.local().resume(WorkspaceId::new("two")?).await?.chats), ["c"]);
         assert!(again.local().resume(WorkspaceId::new("three")?).await?.chats.is_empty());
-        assert!(
-            store
-                .owner(chatkeep::OwnerId::new("eve")?)
-                .open(id("a"))
-                .await
-                .unwrap_err()
-                .is_not_found()
-        );
+        assert!(store.owner(OwnerId::new("eve")?).open(id("a")).await.unwrap_err().is_not_found());
         Ok(())
     });
 }
