@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -154,9 +154,26 @@ fn move_when_they_come(engine: &Weak<Engine>, signal: &Signal) {
         state.came = false;
         drop(state);
         let Some(engine) = engine.upgrade() else { return };
-        if let Err(error) = engine.move_texts() {
+        if let Err(error) = move_gently(&engine, signal) {
             // The next search tries again, and tells whoever asks.
             tracing::warn!(error = %Error::from(error), "texts could not be moved");
         }
     }
+}
+
+/// Moves what is there, and lets others write for as long as it wrote itself: an import leaves
+/// texts for minutes, for which no append should wait. Ends when nobody else has the engine; what is
+/// left is durable.
+fn move_gently(engine: &Arc<Engine>, signal: &Signal) -> Result<()> {
+    while Arc::strong_count(engine) > 1 && engine.database.read(are_there)? {
+        let begun = Instant::now();
+        engine.database.write(Sync::Normal, |transaction| move_some(transaction))?;
+        let (state, pause) = (lock(&signal.state), begun.elapsed());
+        let waited = signal.changed.wait_timeout_while(state, pause, |state| !state.ended);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
+            break;
+        }
+    }
+    Ok(())
 }
