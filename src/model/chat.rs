@@ -184,7 +184,7 @@ impl ChatModel {
         if let Some(children) = self.branches.get(&parent) {
             return children.iter().map(|number| TurnId::new(*number)).collect();
         }
-        let next = TurnId::new(parent + 1);
+        let next = TurnId::new(parent.saturating_add(1));
         match self.turn(next) {
             Some(turn) if turn.parent.map_or(0, TurnId::get) == parent => vec![next],
             _ => Vec::new(),

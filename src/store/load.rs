@@ -344,8 +344,18 @@ fn check(core: &Core, key: &SessionKey, log: &LogInfo) -> Result<()> {
         .map_err(|e| in_session(e, key))
 }
 
+/// A number of turns that none is beyond, so that one that was never written cannot overflow.
+const MOST_TURNS: u64 = 1 << 53;
+
 pub(super) fn decode(core: &Core, record: &Record, log: &LogInfo) -> Result<Entry> {
     let event = core.serializer.read_event(&record.kind, text(record)?, &log.format)?;
+    let turns = match &event {
+        Event::Checkpoint(checkpoint) => checkpoint.turns,
+        _ => record.turn.get(),
+    };
+    if turns > MOST_TURNS {
+        return Err(Error::corrupt(format!("no session has {turns} turns")));
+    }
     Ok(Entry { turn: record.turn, at: record.at, event })
 }
 

@@ -166,6 +166,10 @@ fn a_log_whose_first_record_is_missing_is_read() {
 
 /// Writes lines whose checksums fit: what another program wrote so.
 async fn append_raw(dir: &Path, kind: &'static str, body: &str) {
+    append_raw_to(dir, chatkeep::TurnId::new(3), kind, body).await;
+}
+
+async fn append_raw_to(dir: &Path, turn: chatkeep::TurnId, kind: &'static str, body: &str) {
     use chatkeep::storage::*;
     let storage = FileStorage::open(dir).await.unwrap();
     let key = SessionKey::new(OwnerId::local(), id("s1"));
@@ -173,7 +177,7 @@ async fn append_raw(dir: &Path, kind: &'static str, body: &str) {
     let revision = head.revision.next();
     let record = Record {
         revision,
-        turn: chatkeep::TurnId::new(3),
+        turn,
         kind: kind.into(),
         at: head.fields.active,
         batch: BatchId::new(7),
@@ -206,6 +210,22 @@ fn a_body_that_cannot_be_decoded_costs_itself_alone() {
         assert_eq!(chat.model().all_turns().len(), 40);
         assert_eq!(pollster::block_on(chat.rename("x")).unwrap_err().kind(), ErrorKind::Corrupt);
     }
+}
+
+#[test]
+fn a_checkpoint_of_more_turns_than_can_be_counted_costs_itself_alone() {
+    let dir = made();
+    let written = fs::read_to_string(log(dir.path())).unwrap();
+    let line = written.lines().rfind(|line| line.contains("\"kind\":\"checkpoint\"")).unwrap();
+    let line: std::collections::BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(line).unwrap();
+    let mut body = line["body"].clone();
+    body["turns"] = u64::MAX.into();
+    let turn = chatkeep::TurnId::SESSION;
+    pollster::block_on(append_raw_to(dir.path(), turn, "checkpoint", &body.to_string()));
+    let chat = block(block(ChatStore::open(dir.path())).local().open(id("s1")));
+    assert_eq!(chat.damage().len(), 1, "{:?}", chat.damage());
+    assert_eq!(chat.model().all_turns().len(), 40);
 }
 
 /// Lines whose checksums fit, and whose bodies are not what they should be.
@@ -314,4 +334,13 @@ fn a_newer_major_version_and_another_serializer_are_refused() {
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(block(store.local().count(Default::default())), 3);
     }
+}
+
+#[test]
+fn a_turn_that_cannot_be_has_no_others_after_it() {
+    let dir = made();
+    let chat = block(block(ChatStore::open(dir.path())).local().open(id("s1")));
+    let last = chatkeep::TurnId::new(u64::MAX);
+    let model = chat.model();
+    assert_eq!((model.children(Some(last)), model.leaf_of(last)), (Vec::new(), last));
 }

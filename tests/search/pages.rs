@@ -167,3 +167,21 @@ fn sessions_are_restricted_by_the_text_and_by_the_host() {
         assert_eq!(count("round is:global", ListQuery::new()), 0);
     });
 }
+
+#[test]
+fn a_cursor_that_was_made_up_is_refused_or_ends_the_search() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    each(|engine, store, _| {
+        let me = store.local();
+        write(&me, &engine.clock);
+        let query = Query::parse("parser").unwrap().limit(1).order(TextOrder::Relevance);
+        let cursor = block(me.search(query.clone())).next.unwrap();
+        let place = String::from_utf8(BASE64.decode(&cursor.0).unwrap()).unwrap();
+        assert!(place.contains("\"skip\":1"), "{place}");
+        let skip = format!("\"skip\":{}", usize::MAX);
+        let far = BASE64.encode(place.replace("\"skip\":1", &skip));
+        let hits = block(me.search_after(query, Some(chatkeep::storage::Cursor(far))));
+        assert_eq!((hits.hits.len(), hits.next), (0, None));
+    });
+}

@@ -1,7 +1,8 @@
 //! Damaged rows: what is said of them, and what stays readable.
 
-use chatkeep::storage::{Maintenance, ReadRange, Revision, Storage};
-use chatkeep::{ErrorKind, ListQuery, OwnerId};
+use chatkeep::part::Markdown;
+use chatkeep::storage::{FullText, Maintenance, ReadRange, Revision, Storage, Term, TextQuery};
+use chatkeep::{ChatStore, ErrorKind, ListQuery, NewSession, OwnerId, Query};
 
 use crate::common::*;
 
@@ -85,4 +86,49 @@ fn a_damaged_head_hides_no_other_session() {
     let page = wait(storage.list(&OwnerId::local(), &ListQuery::new(), None)).unwrap();
     assert_eq!(page.items.len(), 2);
     add(&storage, &key("other"), 4, 3, 1).unwrap();
+}
+
+#[test]
+fn a_damaged_text_is_read_anew_when_the_index_is_rebuilt() {
+    for change in [
+        "UPDATE docs SET text = x'ff' WHERE turn = 2",
+        "UPDATE docs SET text = 5 WHERE turn = 2",
+        "DELETE FROM docs WHERE turn = 2",
+    ] {
+        let (dir, storage) = store();
+        wait(async {
+            let store = ChatStore::builder(storage).build().await?;
+            let me = store.local();
+            let chat = me.create(NewSession::new()).await?;
+            for _ in 0..3 {
+                chat.record("an apple", [Markdown::new("a pear")]).await?;
+            }
+            let apple = || me.search(Query::parse("apple").unwrap());
+            assert_eq!(apple().await?.hits.len(), 3);
+            assert_eq!(raw(dir.path()).execute(change, ()).unwrap(), 1);
+            assert_eq!(apple().await.unwrap_err().kind(), ErrorKind::Corrupt, "{change}");
+            store.rebuild_index(&|_| {}).await?;
+            assert_eq!(apple().await?.hits.len(), 3, "{change}");
+            // What could not be taken out of the index kept the session from being deleted.
+            me.delete(chat.id()).await?;
+            assert_eq!(apple().await?.hits.len(), 0, "{change}");
+            Ok::<_, chatkeep::Error>(())
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_waiting_text_whose_session_is_lost_holds_up_no_search() {
+    let (dir, storage) = store();
+    add(&storage, &key("s"), 1, 0, 1).unwrap();
+    let sql = "INSERT INTO pending_texts (session, turn, at, text) VALUES (999, 1, 0, x'00')";
+    assert_eq!(raw(dir.path()).execute(sql, ()).unwrap(), 1);
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let query = TextQuery::new(vec![Term::new("apple").unwrap()]);
+        let hits = wait(storage.search(&OwnerId::local(), &query, None));
+        let _ = done.send(hits.unwrap().page.items.len());
+    });
+    assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(30)), Ok(0));
 }

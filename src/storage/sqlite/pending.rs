@@ -65,7 +65,11 @@ fn move_some(connection: &Connection) -> Result<bool> {
         texts.push(read(row)?);
     }
     drop(rows);
-    let Some(last) = last else { return Ok(false) };
+    let Some(last) = last else {
+        // What is left belongs to no session, and would be asked for forever.
+        connection.prepare_cached("DELETE FROM pending_texts")?.execute(())?;
+        return Ok(false);
+    };
     full_text::ensure_current(connection)?;
     full_text::put_all(connection, texts.iter().map(|(session, text)| (*session, text)))?;
     connection.prepare_cached("DELETE FROM pending_texts WHERE id <= ?1")?.execute([last])?;

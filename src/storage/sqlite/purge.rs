@@ -82,7 +82,7 @@ impl Engine {
         on_progress(Progress { done: 1, total });
         self.database.write(Sync::Full, |transaction| Ok(transaction.execute_batch("REINDEX")?))?;
         on_progress(Progress { done: 2, total });
-        self.database.write(Sync::Full, |transaction| full_text::rebuild(transaction))?;
+        self.database.write(Sync::Full, |connection| full_text::rebuild_of_sound(connection))?;
         on_progress(Progress { done: 3, total });
         Ok(())
     }

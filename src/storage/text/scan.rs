@@ -180,7 +180,7 @@ impl<'q> Scan<'q> {
         // Of two that are as good the newer one comes first.
         ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let skip = self.after.map_or(0, |place| place.skip);
-        let more = ranked.len() > skip + self.limit;
+        let more = ranked.len() > skip.saturating_add(self.limit);
         let items: Vec<TextHit> =
             ranked.into_iter().skip(skip).take(self.limit).map(|(_, hit)| hit).collect();
         let next = more.then(|| Place { skip: skip + items.len(), ..newest });

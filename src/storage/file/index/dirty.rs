@@ -57,7 +57,7 @@ impl Entry {
         }
         for (first, last) in later.ranges {
             match self.ranges.last_mut() {
-                Some((_, end)) if *end + 1 == first => *end = last,
+                Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
                 _ => self.ranges.push((first, last)),
             }
         }
@@ -187,6 +187,10 @@ mod tests {
         let one = &taken[&key("a")];
         assert_eq!((one.start, one.head.revision.get(), one.len), (2, 9, 9));
         assert_eq!(one.ranges, [(3, 5), (8, 9), (7, 7)]);
+        // The last revision that there is has none after it.
+        dirty.add(key("b"), entry(1, u64::MAX, u64::MAX), None);
+        dirty.add(key("b"), entry(1, u64::MAX, u64::MAX), None);
+        assert_eq!(dirty.take(None)[&key("b")].ranges.len(), 2);
         dirty.add(key("a"), entry(1, 10, 10), None);
         dirty.add(key("a"), entry(2, 1, 1), None);
         dirty.add(key("a"), entry(1, 11, 11), None);

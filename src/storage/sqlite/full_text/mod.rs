@@ -25,6 +25,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::catalogue::{SessionRow, integer};
 use super::error::SqliteError;
+use crate::error::Error;
 use crate::id::TurnId;
 use crate::storage::text::tokens;
 use crate::storage::{Passage, PassageRole, TurnText};
@@ -87,6 +88,27 @@ pub(crate) fn is_current(connection: &Connection) -> Result<bool> {
 
 /// Cuts all passages into tokens anew.
 pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
+    rebuild_with(connection, |_, damage| Err(damage))
+}
+
+/// The same, without the texts that are damaged: they are removed, since they can be neither found
+/// nor taken out of the index. Reading their sessions brings them back.
+pub(super) fn rebuild_of_sound(connection: &Connection) -> Result<()> {
+    let mut damaged = Vec::new();
+    rebuild_with(connection, |doc, damage| {
+        tracing::warn!(error = %Error::from(damage), doc, "a damaged text is left out");
+        damaged.push(doc);
+        Ok(())
+    })?;
+    let mut delete = connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?;
+    damaged.into_iter().try_for_each(|doc| delete.execute([doc]).map(drop))?;
+    Ok(())
+}
+
+fn rebuild_with(
+    connection: &Connection,
+    mut on_damage: impl FnMut(i64, SqliteError) -> Result<()>,
+) -> Result<()> {
     connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ())?;
     let mut docs = connection.prepare(
         "SELECT doc, docs.session, sessions.owner, text FROM docs CROSS JOIN sessions
@@ -95,8 +117,12 @@ pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     let mut rows = docs.query(())?;
     while let Some(row) = rows.next()? {
         let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
-        let passages = passages::decode(row.get_ref(3)?.as_blob().map_err(other)?)?;
-        index(connection, Change::Add, row.get(0)?, session, &passages)?;
+        let doc = row.get(0)?;
+        let text = row.get_ref(3)?.as_blob().map_err(other);
+        match text.and_then(passages::decode) {
+            Ok(passages) => index(connection, Change::Add, doc, session, &passages)?,
+            Err(damage) => on_damage(doc, damage)?,
+        }
     }
     set_rules(connection)
 }
