@@ -61,6 +61,7 @@ pub(crate) struct Database {
 pub(super) enum Fault {
     TookEffect,
     TookNone,
+    Panics,
 }
 
 struct Writer {
@@ -79,7 +80,7 @@ impl Database {
         if rusqlite::version_number() < OLDEST {
             return Err(SqliteError::OldLibrary { found: rusqlite::version() });
         }
-        let mut connection = connect(path)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
         let known = schema.version();
         patiently(|| schema.check(&connection))?;
         // Takes a lock for which the engine itself does not wait.
@@ -138,6 +139,7 @@ impl Database {
             None => return transaction.commit(),
             Some(Fault::TookEffect) => transaction.commit()?,
             Some(Fault::TookNone) => transaction.rollback()?,
+            Some(Fault::Panics) => panic!("a commit that panics"),
         }
         let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
         Err(rusqlite::Error::SqliteFailure(failed, None))
@@ -179,7 +181,7 @@ impl Database {
 
     /// A connection of its own that cannot write.
     pub(crate) fn reader(&self) -> Result<Connection> {
-        let connection = connect(&self.path)?;
+        let connection = connect(&self.path, OpenFlags::empty())?;
         patiently(|| prepare(&connection, self.schema))?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
@@ -259,12 +261,10 @@ fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
-fn connect(path: &Path) -> Result<Connection> {
+fn connect(path: &Path, create: OpenFlags) -> Result<Connection> {
     // Without the flag for URIs: a path is a path.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags | create)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)

@@ -14,7 +14,7 @@ use super::append::{self, Done, Request};
 use super::database::Sync;
 use super::engine::{Engine, lock};
 use super::error::SqliteError;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Appended, Durability};
 
 /// After so many requests a transaction ends.
@@ -70,6 +70,11 @@ impl Engine {
             let most = MOST.min(queue.len());
             let together: Vec<Arc<Waiting>> = queue.drain(..most).collect();
             drop(queue);
+            if together.is_empty() {
+                // Whoever took this one has panicked.
+                let message = "the storage panicked; it is not known whether the batch is there";
+                return Err(Error::new(ErrorKind::Indeterminate, message));
+            }
             self.run(&together);
             drop(leading);
         }

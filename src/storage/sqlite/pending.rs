@@ -47,8 +47,10 @@ pub(super) fn remove_session(connection: &Connection, session: SessionRow) -> Re
     Ok(())
 }
 
-pub(super) fn are_there(connection: &Connection) -> Result<bool> {
-    Ok(connection.prepare_cached("SELECT 1 FROM pending_texts")?.exists(())?)
+/// How many there are.
+fn count(connection: &Connection) -> Result<u64> {
+    let mut query = connection.prepare_cached("SELECT count(*) FROM pending_texts")?;
+    unsigned(query.query_row((), |row| row.get(0))?)
 }
 
 /// Moves the first texts; whether there are more.
@@ -114,11 +116,13 @@ impl Drop for Pending {
 }
 
 impl Engine {
-    /// Moves all texts that are there.
+    /// Moves all texts that are there now. Those that come meanwhile are left to whoever comes next:
+    /// where they come faster than they are moved, this would not end.
     pub(super) fn move_texts(&self) -> Result<()> {
         // Looked at by a reader first, which waits for nobody.
-        while self.database.read(are_there)? {
-            while self.database.write(Sync::Normal, |transaction| move_some(transaction))? {}
+        let mut left = self.database.read(count)?;
+        while left > 0 && self.database.write(Sync::Normal, |transaction| move_some(transaction))? {
+            left = left.saturating_sub(BATCH as u64);
         }
         Ok(())
     }

@@ -426,3 +426,57 @@ fn batch(after: u64) -> Batch {
         durability: Durability::Synced,
     }
 }
+
+/// Whether something ends in time.
+fn ends(work: impl FnOnce() + Send + 'static) -> bool {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    finished.recv_timeout(std::time::Duration::from_secs(20)).is_ok()
+}
+
+#[test]
+fn a_text_of_no_session_holds_up_no_search() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = wait(SqliteStorage::open(directory.path().join("chats.db"))).unwrap();
+    let orphan = "INSERT INTO pending_texts (session, turn, at, text) VALUES (99, 1, 0, x'01')";
+    storage.engine.database.write(Sync::Normal, |c| Ok(c.execute(orphan, ())?)).unwrap();
+    assert!(ends(move || storage.engine.move_texts().unwrap()), "it goes on for ever");
+}
+
+#[test]
+fn whoever_panics_while_it_appends_for_others_leaves_none_of_them_waiting() {
+    use std::future::Future as _;
+    use std::task::{Context, Waker};
+
+    let directory = tempfile::tempdir().unwrap();
+    let storage = wait(SqliteStorage::open(directory.path().join("chats.db"))).unwrap();
+    let own = storage.clone();
+    let (a, b) = (key("a"), key("b"));
+    assert!(ends(move || {
+        let mut waiting = Box::pin(storage.append(&a, Expected::New, batch(0)));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        *storage.engine.database.fault.lock().unwrap() = Some(Fault::Panics);
+        let append = || wait(storage.append(&b, Expected::New, batch(0)));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(append));
+        assert!(panicked.is_err());
+        assert_eq!(wait(waiting).unwrap_err().kind(), ErrorKind::Indeterminate);
+    }));
+    // A retry lands.
+    wait(own.append(&key("a"), Expected::New, batch(0))).unwrap();
+}
+
+#[test]
+fn whoever_reads_makes_no_file_in_the_place_of_one_that_was_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chats.db");
+    let storage = wait(SqliteStorage::open(&path)).unwrap();
+    // The readers that are kept go with the journal.
+    assert!(storage.engine.database.truncate_wal().unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let error = wait(storage.head(&key("a"))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!path.exists());
+}

@@ -37,6 +37,94 @@ fn prepare(root: &Path) -> (FileStorage, Arc<Reader>) {
     (storage, reader)
 }
 
+/// Reads texts once whoever can read them has come.
+#[derive(Debug)]
+struct Cannot(fn() -> Result<Extracted>);
+
+#[async_trait]
+impl Extract for Cannot {
+    async fn extract(&self, _: &SessionKey) -> Result<Extracted> {
+        (self.0)()
+    }
+}
+
+/// A store with a session whose text nobody has read yet.
+fn unread(root: &Path) -> FileStorage {
+    let storage = open(root);
+    say(&plain(root), "a", "apple");
+    storage
+}
+
+fn attach(storage: &FileStorage, extract: &Arc<dyn Extract>) {
+    storage.full_text().unwrap().attach(Arc::downgrade(extract));
+}
+
+#[test]
+fn a_text_that_one_reader_cannot_read_is_read_by_the_next_one() {
+    let dir = tempdir();
+    let storage = unread(dir.path());
+    let newer = || Err(Error::new(ErrorKind::UnsupportedVersion, "of a newer version"));
+    let cannot: Arc<dyn Extract> = Arc::new(Cannot(newer));
+    attach(&storage, &cannot);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "apple"), [""; 0]);
+    drop((storage, cannot));
+    let (storage, _reader) = open_reading(dir.path());
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "apple"), ["a:0"]);
+}
+
+#[test]
+fn a_text_that_could_not_be_read_is_read_again_once_its_session_goes_on() {
+    let dir = tempdir();
+    let storage = unread(dir.path());
+    let cannot: Arc<dyn Extract> =
+        Arc::new(Cannot(|| Err(Error::new(ErrorKind::Corrupt, "unreadable"))));
+    let reader: Arc<dyn Extract> = Arc::new(Reader(plain(dir.path())));
+    attach(&storage, &reader);
+    attach(&storage, &cannot);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "apple"), [""; 0]);
+    // It can be read by now: the one before is asked again.
+    drop(cannot);
+    say(&storage, "a", "pear");
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "apple"), ["a:0"]);
+}
+
+#[test]
+fn whoever_panics_while_a_text_is_read_keeps_nothing_from_being_verified() {
+    let dir = tempdir();
+    let storage = unread(dir.path());
+    let panics: Arc<dyn Extract> = Arc::new(Cannot(|| panic!("an adopter's code")));
+    attach(&storage, &panics);
+    // The one that was attached is asked on a thread of the index.
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(wait(storage.verify_index()).map(|()| storage)));
+    let verified = finished.recv_timeout(std::time::Duration::from_secs(20));
+    let storage = verified.expect("the index can be verified").unwrap();
+    assert_eq!(ids(&storage), ["a"]);
+    assert_eq!(found(&storage, "apple"), [""; 0]);
+}
+
+#[test]
+fn whoever_panics_while_told_of_progress_keeps_nothing_from_being_verified() {
+    let dir = tempdir();
+    let (storage, _reader) = prepare(dir.path());
+    let told = |_| panic!("an adopter's code");
+    let rebuilt = || wait(storage.maintenance().rebuild_index(&told));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(rebuilt));
+    assert!(panicked.is_err());
+    // Nobody asks for it: it is verified behind.
+    let begun = std::time::Instant::now();
+    while search(&storage, "pear").partial.is_some() {
+        assert!(begun.elapsed().as_secs() < 20, "the index is not verified any more");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(found(&storage, "pear"), ["b:0"]);
+    assert_eq!(ids(&storage).len(), 2);
+}
+
 fn check(what: &str, storage: &FileStorage, expected: &[&str]) {
     let mut listed = ids(storage);
     listed.sort();

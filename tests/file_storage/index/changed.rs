@@ -133,10 +133,9 @@ fn a_text_that_cannot_be_read_does_not_keep_the_others_out_and_is_tried_again_wh
         async fn extract(&self, key: &SessionKey) -> Result<Extracted> {
             let extracted = self.0.extract(key).await?;
             match extracted.head.revision.get() {
-                1 => Err(chatkeep::Error::new(
-                    chatkeep::ErrorKind::Corrupt,
-                    "the first record alone is not understood",
-                )),
+                1 => {
+                    Err(Error::new(ErrorKind::Corrupt, "the first record alone is not understood"))
+                }
                 _ => Ok(extracted),
             }
         }

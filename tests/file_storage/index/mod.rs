@@ -17,7 +17,7 @@ use chatkeep::storage::{
     PassageRole, ReadRange, Revision, SessionHead, SessionKey, Storage, StorageExt, Term, TextHits,
     TextQuery, TurnText,
 };
-use chatkeep::{OwnerId, Result, TurnId};
+use chatkeep::{Error, ErrorKind, OwnerId, Result, TurnId};
 
 use crate::common::*;
 use crate::faulty::{Failure, Faulty};

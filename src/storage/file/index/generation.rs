@@ -5,7 +5,7 @@
 //! process which has the old one open is not disturbed, and notices by the name.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +191,12 @@ impl Gate {
 
     /// Takes the lock if it is free.
     pub(super) fn try_hold(&self, disk: &Disk) -> Result<Option<Held<'_>>, FileError> {
-        let Ok(mut file) = self.file.try_lock() else { return Ok(None) };
+        let mut file = match self.file.try_lock() {
+            Ok(file) => file,
+            // Whoever panicked holds it no longer.
+            Err(TryLockError::Poisoned(file)) => file.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
         let opened = match file.take() {
             Some(opened) => opened,
             None => disk.lock_file(&self.path)?,

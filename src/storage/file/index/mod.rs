@@ -73,6 +73,8 @@ struct Shared {
     writing: Mutex<()>,
     writer_runs: AtomicBool,
     extracts: Mutex<Vec<Weak<dyn Extract>>>,
+    /// Whether somebody has come who may be able to read what was refused.
+    retries: AtomicBool,
     /// How often the index was found not to be trusted, and up to which time that is mended.
     distrusted: AtomicU64,
     trusted: AtomicU64,
@@ -114,6 +116,7 @@ impl Index {
             writing: Mutex::default(),
             writer_runs: AtomicBool::new(false),
             extracts: Mutex::default(),
+            retries: AtomicBool::new(false),
             distrusted: AtomicU64::new(0),
             trusted: AtomicU64::new(0),
             verifying: Gate::new(layout::locks(disk.root()).join("index-verify.lock")),
@@ -187,6 +190,7 @@ impl Index {
         extracts.retain(|known| known.strong_count() > 0);
         extracts.push(extract);
         drop(extracts);
+        self.shared.retries.store(true, Ordering::Release);
         self.verify_texts_later();
     }
 

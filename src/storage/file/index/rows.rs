@@ -56,7 +56,7 @@ struct Log {
     look: Option<String>,
     /// The text of all revisions up to this one is in.
     indexed: u64,
-    /// Its text cannot be had as long as it looks so.
+    /// Its text cannot be had as long as it looks so, by whoever reads now.
     refused: bool,
 }
 
@@ -121,7 +121,8 @@ pub(super) fn put_written<'e>(
             *row
         }
     };
-    let mut log = log_of(connection, row)?;
+    // The log has changed since its text was refused.
+    let mut log = Log { refused: false, ..log_of(connection, row)? };
     if old.as_ref().is_some_and(|(_, old)| old.incarnation < entry.head.incarnation) {
         forget_text(connection, row)?;
         log = Log::default();
@@ -135,7 +136,7 @@ pub(super) fn put_written<'e>(
     };
     if entry.stale || changed_between {
         forget_progress(connection, row)?;
-        (log.indexed, log.refused) = (0, false);
+        log.indexed = 0;
     }
     let newest = match &before {
         Some(old) if order(old) > order(&entry.head) => old,
@@ -261,11 +262,17 @@ pub(super) fn put_extracted(
     Ok(true)
 }
 
-/// Notes that a session's text cannot be had until its log changes.
+/// Notes that a session's text cannot be had until its log changes or another comes to read it.
 pub(super) fn refuse(connection: &Connection, key: &SessionKey) -> Result<()> {
     let Some((row, head)) = catalogue::get(connection, key)? else { return Ok(()) };
     let log = Log { refused: true, ..log_of(connection, row)? };
     set_log(connection, row, &log, &head)
+}
+
+/// Has the texts that were refused read again.
+pub(super) fn retry_refused(connection: &Connection) -> Result<()> {
+    connection.execute("UPDATE logs SET refused = 0, behind = 1 WHERE refused", ())?;
+    Ok(())
 }
 
 /// Removes all that is known of a session.

@@ -2,6 +2,7 @@
 //! a process that died before it indexed what it wrote.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
@@ -283,6 +284,10 @@ impl Shared {
     fn index_texts(&self, on_progress: OnProgress<'_>) -> Result<()> {
         let Some(extract) = self.extract() else { return Ok(()) };
         let generation = self.present()?;
+        if self.retries.swap(false, Ordering::AcqRel) {
+            let wanted = generation.database.write(Sync::Normal, |c| rows::retry_refused(c));
+            self.checked(&generation, wanted)?;
+        }
         self.read_texts(&generation, &*extract, true, on_progress)
     }
 
@@ -314,7 +319,12 @@ impl Shared {
         extract: &dyn Extract,
         key: &SessionKey,
     ) -> Result<()> {
-        let extracted = match pollster::block_on(extract.extract(key)) {
+        // A panic in an adopter's code must not end the thread that reads all the others.
+        let read = || pollster::block_on(extract.extract(key));
+        let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            Err(Error::corrupt("an adopter's code panicked while the session's text was read"))
+        });
+        let extracted = match read {
             Ok(extracted) => extracted,
             // Deleted meanwhile, or the one who reads has gone.
             Err(error) if error.is_not_found() || extract_is_gone(&error) => return Ok(()),
