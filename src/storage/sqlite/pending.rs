@@ -173,7 +173,7 @@ fn move_when_they_come(engine: &Weak<Engine>, signal: &Signal) {
 /// texts for minutes, for which no append should wait. Ends when nobody else has the engine; what is
 /// left is durable.
 fn move_gently(engine: &Arc<Engine>, signal: &Signal) -> Result<()> {
-    while Arc::strong_count(engine) > 1 && engine.database.read(are_there)? {
+    while Arc::strong_count(engine) > 1 && engine.database.read(count)? > 0 {
         let begun = Instant::now();
         engine.database.write(Sync::Normal, |transaction| move_some(transaction))?;
         let (state, pause) = (lock(&signal.state), begun.elapsed());
