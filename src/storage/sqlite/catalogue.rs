@@ -66,7 +66,6 @@ pub(crate) struct SessionRow {
 }
 
 /// Sets where a session stands; one that was not there is added.
-#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
     match row_of(connection, key)? {
         Some(row) => {
@@ -142,14 +141,6 @@ pub(crate) fn remove(connection: &Connection, key: &SessionKey) -> Result<Option
         )?
         .execute([row.owner])?;
     Ok(Some(row))
-}
-
-/// Removes all sessions.
-#[allow(dead_code, reason = "the file store's index uses it")]
-pub(crate) fn clear(connection: &Connection) -> Result<()> {
-    connection.execute("DELETE FROM sessions", ())?;
-    connection.execute("DELETE FROM owners", ())?;
-    Ok(())
 }
 
 /// Where a session is in the tables.

@@ -53,13 +53,6 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
     Ok(())
 }
 
-/// Removes the facts of all turns.
-#[allow(dead_code, reason = "the file store's index uses it")]
-pub(crate) fn clear(connection: &Connection) -> Result<()> {
-    connection.execute("DELETE FROM facts", ())?;
-    Ok(())
-}
-
 /// Sums over an owner's turns.
 pub(crate) fn totals(
     connection: &Connection,

@@ -180,7 +180,6 @@ pub(crate) fn put(connection: &Connection, session: SessionRow, text: &TurnText)
 }
 
 /// Removes the text of a turn.
-#[allow(dead_code, reason = "the file store's index uses it")]
 pub(crate) fn remove_turn(
     connection: &Connection,
     session: SessionRow,
@@ -203,16 +202,6 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
     }
     connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
     Ok(())
-}
-
-/// Removes the texts of all turns.
-#[allow(dead_code, reason = "the file store's index uses it")]
-pub(crate) fn clear(connection: &Connection) -> Result<()> {
-    Ok(connection.execute_batch(
-        "INSERT INTO texts (texts) VALUES ('delete-all');
-         DELETE FROM docs;
-         UPDATE full_text SET value = 0 WHERE name = 'spill';",
-    )?)
 }
 
 /// A turn's text as it is stored.

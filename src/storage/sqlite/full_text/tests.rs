@@ -253,8 +253,6 @@ fn texts_that_were_cut_by_other_rules_are_cut_anew() {
     assert!(is_current(&connection).unwrap());
     let query = TextQuery::new(vec![Term::new("word").unwrap()]);
     assert_eq!(search(&connection, &key.owner, &query, None).unwrap().items.len(), 1);
-    clear(&connection).unwrap();
-    assert_eq!(search(&connection, &key.owner, &query, None).unwrap().items.len(), 0);
 }
 
 #[test]
