@@ -55,7 +55,7 @@ impl Faulty {
     }
 
     /// On which a database can be opened as well; its own files do not fail.
-    #[cfg(feature = "conformance")]
+    #[cfg(all(feature = "conformance", feature = "sqlite"))]
     pub(crate) fn native(failure: Failure) -> Self {
         Self::with(failure, true, true)
     }
