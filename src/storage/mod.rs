@@ -128,8 +128,9 @@ impl Capabilities {
 /// Somewhere to keep session logs.
 ///
 /// Implementations are shared between threads and may block the thread that polls them; the
-/// façade polls them on threads of its own. They run under any executor: one that needs a runtime
-/// brings its own thread.
+/// façade polls them on threads of its own, or on that of a caller of
+/// [`blocking`](crate::blocking), which may be a runtime's worker. They run under any executor: one
+/// that needs a runtime brings its own thread.
 ///
 /// # Errors
 ///
