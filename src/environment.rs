@@ -1,5 +1,6 @@
 //! Time and ids from outside: the one module that may ask the machine for them.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -36,18 +37,78 @@ pub struct RandomIds;
 impl IdSource for RandomIds {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
     fn next_id(&self) -> String {
-        uuid::Uuid::now_v7().to_string()
+        let millis = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid().to_string()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
     fn next_u64(&self) -> u64 {
-        // The low 62 bits of a version 7 UUID are random.
-        let (high, low) = uuid::Uuid::now_v7().as_u64_pair();
-        low ^ high.rotate_left(48)
+        u64::from_ne_bytes(random())
     }
+}
+
+/// Random bytes of the machine that were asked for together: asking takes longer than using them.
+struct Pool {
+    bytes: [u8; 512],
+    used: usize,
+    /// Who asked: a process that was forked off must not use the same ones.
+    process: u32,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 512], used: 512, process: 0 }) };
+}
+
+/// Random bytes that nobody else gets.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+fn random<const N: usize>() -> [u8; N] {
+    let pooled = POOL.try_with(|pool| {
+        let pool = &mut *pool.try_borrow_mut().ok()?;
+        let process = std::process::id();
+        if pool.process != process || pool.used + N > pool.bytes.len() {
+            getrandom::fill(&mut pool.bytes).ok()?;
+            (pool.used, pool.process) = (0, process);
+        }
+        let taken = pool.bytes.get(pool.used..pool.used + N)?.try_into().ok();
+        pool.used += N;
+        taken
+    });
+    // Where a thread ends there is no pool any more, and on a machine without randomness there are
+    // no ids: `uuid` says so.
+    pooled.ok().flatten().unwrap_or_else(|| {
+        let mut bytes = [0; N];
+        for piece in bytes.chunks_mut(16) {
+            piece.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..piece.len()]);
+        }
+        bytes
+    })
 }
 
 /// Cuts a moment to whole milliseconds, the precision of everything that is stored.
 pub(crate) fn to_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_ids_are_the_same_on_any_thread() {
+        let ids = || (0..1_000).map(|_| RandomIds.next_id()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(ids)).collect();
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 4_000);
+        for id in all {
+            assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 7);
+        }
+    }
+
+    #[test]
+    fn every_byte_of_a_number_is_random() {
+        let numbers: Vec<u64> = (0..1_000).map(|_| RandomIds.next_u64()).collect();
+        let (all, any) = numbers.iter().fold((u64::MAX, 0), |(all, any), n| (all & n, any | n));
+        assert_eq!((all, any), (0, u64::MAX));
+    }
 }

@@ -75,6 +75,19 @@ impl RawJson {
         Self::kept(Cow::Owned(to_raw(value)?), MAX_WHOLE_DEPTH)
     }
 
+    /// Checks such a whole that was written.
+    pub(crate) fn of_whole_text(json: Vec<u8>) -> Result<Self> {
+        let text = String::from_utf8(json)
+            .map_err(|e| Error::invalid("the JSON is not UTF-8").caused_by(e))?;
+        let raw = RawValue::from_string(text).map_err(not_json)?;
+        Self::kept(Cow::Owned(raw), MAX_WHOLE_DEPTH)
+    }
+
+    /// Why a value could not be written.
+    pub(crate) fn not_written(error: serde_json::Error) -> Error {
+        Error::invalid(format!("the value cannot be written as JSON: {}", brief(&error)))
+    }
+
     /// Checks depth and surrogates of such a whole, whose grammar is checked where it is read.
     pub(crate) fn check_whole(json: &str) -> Result<()> {
         scan::check(json, MAX_WHOLE_DEPTH).map(drop)
@@ -121,8 +134,7 @@ fn checked(raw: Cow<'_, RawValue>, depth: usize) -> Result<Cow<'_, RawValue>> {
 }
 
 fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>> {
-    serde_json::value::to_raw_value(value)
-        .map_err(|e| Error::invalid(format!("the value cannot be written as JSON: {}", brief(&e))))
+    serde_json::value::to_raw_value(value).map_err(RawJson::not_written)
 }
 
 fn not_json(error: serde_json::Error) -> Error {

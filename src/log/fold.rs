@@ -15,7 +15,7 @@ use crate::part::ResponsePart;
 #[derive(Debug, Clone)]
 pub struct Fold {
     model: ChatModel,
-    log: LogInfo,
+    log: Arc<LogInfo>,
     /// What belongs to turns that are not loaded, to be applied when they are.
     deferred: Arc<BTreeMap<TurnId, Vec<Entry>>>,
 }
@@ -67,7 +67,7 @@ impl Fold {
         let first = first.max(1);
         let mut model = ChatModel::unloaded(base.state.meta, first - 1, base.active);
         model.extra = base.state.extra;
-        Self { model, log: base.log, deferred: Arc::default() }
+        Self { model, log: Arc::new(base.log), deferred: Arc::default() }
     }
 
     /// The model as it stands.
@@ -88,7 +88,7 @@ impl Fold {
 
     /// Notes that the log was rewritten by another version.
     pub(crate) fn set_log(&mut self, log: LogInfo) {
-        self.log = log;
+        self.log = Arc::new(log);
     }
 
     /// Sets data that is never written.
@@ -125,7 +125,7 @@ impl Fold {
     pub fn apply(&mut self, entry: Entry) -> Result<()> {
         let Entry { turn, at, event } = entry;
         match event {
-            Event::Log(log) => self.log = log,
+            Event::Log(log) => self.set_log(log),
             Event::Session(state) => {
                 self.model.meta = Arc::new(state.meta);
                 self.model.extra = state.extra;
@@ -142,7 +142,7 @@ impl Fold {
                 self.model.meta = Arc::new(meta);
                 self.model.extra = checkpoint.state.extra;
                 self.model.active = checkpoint.active;
-                self.log = checkpoint.log;
+                self.set_log(checkpoint.log);
             }
             Event::SessionSet(changes) => {
                 let meta = Arc::make_mut(&mut self.model.meta);

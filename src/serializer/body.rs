@@ -2,21 +2,30 @@
 
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::json::{Extra, RawJson, write_extra};
+use crate::error::{Error, Result};
+use crate::json::{Extra, RawJson};
 
-/// An object put together out of written values.
-#[derive(Default)]
+/// What most bodies fit into.
+const USUAL: usize = 1 << 10;
+
+/// An object as far as it is written: each field goes to the text at once.
 pub(super) struct Body<'a> {
-    fields: Vec<(&'static str, RawJson)>,
+    text: Vec<u8>,
     extra: Option<&'a Extra>,
     /// Names that no unknown field may have.
     reserved: &'static [&'static str],
 }
 
+impl Default for Body<'_> {
+    fn default() -> Self {
+        Self { text: Vec::with_capacity(USUAL), extra: None, reserved: &[] }
+    }
+}
+
 impl<'a> Body<'a> {
     pub(super) fn with(mut self, name: &'static str, value: RawJson) -> Self {
-        self.fields.push((name, value));
+        self.name(name);
+        self.text.extend_from_slice(value.get().as_bytes());
         self
     }
 
@@ -28,8 +37,14 @@ impl<'a> Body<'a> {
     }
 
     /// Adds a value that is not written yet.
-    pub(super) fn and(self, name: &'static str, value: &(impl Serialize + ?Sized)) -> Result<Self> {
-        Ok(self.with(name, RawJson::of_whole(value)?))
+    pub(super) fn and(
+        mut self,
+        name: &'static str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<Self> {
+        self.name(name);
+        serde_json::to_writer(&mut self.text, value).map_err(RawJson::not_written)?;
+        Ok(self)
     }
 
     pub(super) fn and_some(
@@ -52,21 +67,31 @@ impl<'a> Body<'a> {
         self
     }
 
-    pub(super) fn write(self) -> Result<RawJson> {
-        RawJson::of_whole(&self)
+    /// Begins a field. The names of known ones need no escapes.
+    fn name(&mut self, name: &str) {
+        self.text.push(if self.text.is_empty() { b'{' } else { b',' });
+        self.text.push(b'"');
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(b"\":");
     }
-}
 
-impl Serialize for Body<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap as _;
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in &self.fields {
-            map.serialize_entry(name, value)?;
+    pub(super) fn write(mut self) -> Result<RawJson> {
+        for (name, value) in self.extra.into_iter().flat_map(Extra::iter) {
+            if self.reserved.contains(&name) {
+                return Err(Error::invalid(format!(
+                    "the value cannot be written as JSON: the unknown field `{name}` has the name \
+                     of a known one"
+                )));
+            }
+            self.text.push(if self.text.is_empty() { b'{' } else { b',' });
+            serde_json::to_writer(&mut self.text, name).map_err(RawJson::not_written)?;
+            self.text.push(b':');
+            self.text.extend_from_slice(value.get().as_bytes());
         }
-        if let Some(extra) = self.extra {
-            write_extra(&mut map, extra, self.reserved)?;
+        if self.text.is_empty() {
+            self.text.push(b'{');
         }
-        map.end()
+        self.text.push(b'}');
+        RawJson::of_whole_text(self.text)
     }
 }

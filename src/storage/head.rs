@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -72,10 +73,10 @@ impl fmt::Display for Incarnation {
 #[serde(transparent)]
 pub struct VersionToken(pub String);
 
-/// A process that writes, as its storage tells it from others.
+/// A process that writes, as its storage tells it from others. Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct WriterId(pub String);
+pub struct WriterId(pub Arc<str>);
 
 /// The response that is being written, by whom, and until when nobody else may take it over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -79,6 +79,21 @@ fn check_record(record: &Record, capabilities: &Capabilities) -> Result<()> {
     line::check_body(&record.body).map_err(|error| error.with("record", record.revision))
 }
 
+/// Where a session stands, as far as an append asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) revision: Revision,
+    pub(crate) epoch: u64,
+}
+
+impl From<&Head> for Standing {
+    fn from(head: &Head) -> Self {
+        let (incarnation, revision) = (head.incarnation, head.revision);
+        Self { incarnation, revision, epoch: head.fields.epoch }
+    }
+}
+
 /// Decides an append that has not landed yet: which life it belongs to, or why it may not.
 ///
 /// `buried` is the last life that the id's tombstone names.
@@ -86,10 +101,10 @@ pub(crate) fn decide(
     key: &SessionKey,
     expected: Expected,
     epoch: Option<u64>,
-    head: Option<&Head>,
+    stands: Option<Standing>,
     buried: Option<Incarnation>,
 ) -> Result<Incarnation> {
-    let (incarnation, revision) = match (expected, head, buried) {
+    let (incarnation, revision) = match (expected, stands, buried) {
         (Expected::New | Expected::NewIncarnation, Some(_), _) => {
             return Err(
                 Error::already_exists("the session's id is in use").with("session", &key.id)
@@ -106,19 +121,19 @@ pub(crate) fn decide(
         (Expected::NewIncarnation, None, Some(buried)) => return Ok(buried.next()),
         (Expected::At { incarnation, revision }, ..) => (incarnation, revision),
     };
-    let head = head
-        .filter(|head| head.incarnation == incarnation)
+    let stands = stands
+        .filter(|stands| stands.incarnation == incarnation)
         .ok_or_else(|| session_not_found(key))?;
-    if epoch.is_some_and(|epoch| epoch < head.fields.epoch) {
+    if epoch.is_some_and(|epoch| epoch < stands.epoch) {
         return Err(Error::fenced("another writer has taken the response over")
             .with("session", &key.id)
-            .with("epoch", head.fields.epoch));
+            .with("epoch", stands.epoch));
     }
-    if head.revision != revision {
+    if stands.revision != revision {
         return Err(Error::conflict("the session has moved on")
             .with("session", &key.id)
             .with("expected", revision)
-            .with("revision", head.revision));
+            .with("revision", stands.revision));
     }
     Ok(incarnation)
 }

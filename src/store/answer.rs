@@ -171,7 +171,7 @@ impl Answer {
         if live.flush_at.is_none() {
             let due = Instant::now() + shared.core.options.flush_delay;
             live.flush_at = Some(due);
-            shared.wake_at(due)?;
+            shared.wake_at(&mut live, due)?;
         }
         Ok(live.pending_bytes() > MAX_PENDING)
     }

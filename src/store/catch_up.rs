@@ -15,7 +15,7 @@ pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
     let (revision, incarnation, log, harmed) = {
         let live = shared.lock();
         let harmed = live.suspect || !live.damage.is_empty();
-        (live.head.revision, live.head.incarnation, live.fold.log().clone(), harmed)
+        (live.head.revision, live.head.incarnation, live.fold().log().clone(), harmed)
     };
     let page = match core.storage.read_after(key, revision).await {
         Err(error) if error.is_not_found() => return Err(gone(shared)),
@@ -36,12 +36,12 @@ pub(crate) async fn catch_up(shared: &Arc<Shared>) -> Result<()> {
     };
     let settled = {
         let mut live = shared.lock();
-        let before = live.fold.clone();
+        let before = live.fold().clone();
         let settled = settle(&mut live, &page.records, entries).is_ok();
         if settled {
             live.head = page.head;
         } else {
-            live.fold = before;
+            *live.fold_mut() = before;
         }
         settled
     };
@@ -116,8 +116,9 @@ async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
     let mut live = shared.lock();
     resolve(&mut live, records);
     let pending = std::mem::take(&mut live.pending);
-    loaded.fold.keep_transient_of(&live.fold);
-    (live.fold, live.head, live.start) = (loaded.fold, loaded.head, loaded.start);
+    loaded.fold_mut().keep_transient_of(live.fold());
+    *live.fold_mut() = loaded.fold().clone();
+    (live.head, live.start) = (loaded.head, loaded.start);
     (live.since_checkpoint, live.damage) = (loaded.since_checkpoint, loaded.damage);
     (live.superseded, live.useful) = (0, loaded.useful);
     live.suspect = false;
@@ -130,7 +131,7 @@ async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
         if let (Event::Part(event), PendingWhat::Part(part)) = (&mut entry.event, &pending.what) {
             event.part = part.unshared();
         }
-        match live.fold.apply(entry) {
+        match live.fold_mut().apply(entry) {
             Ok(()) => live.pending.push(pending),
             // What it followed is lost.
             Err(error) => live.failure = Some(in_session(error, key)),

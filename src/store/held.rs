@@ -2,12 +2,12 @@
 //! they tell an answer that someone still holds from one that was left behind.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::storage::{SessionKey, WriterId};
 
 /// A writer's claim on a response: who, in which session, under which epoch.
-type Claimed = (String, SessionKey, u64);
+type Claimed = (Arc<str>, SessionKey, u64);
 
 /// How many hold each claim: two stores may reach for the same epoch at once, and one gets it.
 static HELD: Mutex<BTreeMap<Claimed, usize>> = Mutex::new(BTreeMap::new());
@@ -43,5 +43,5 @@ impl Drop for Held {
 
 /// Whether someone in this process holds the claim.
 pub(crate) fn is_held(writer: &WriterId, key: &SessionKey, epoch: u64) -> bool {
-    lock().contains_key(&(writer.0.clone(), key.clone(), epoch))
+    lock().contains_key(&(Arc::clone(&writer.0), key.clone(), epoch))
 }

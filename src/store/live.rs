@@ -26,7 +26,9 @@ pub(crate) struct Shared {
 /// The state behind the lock.
 pub(crate) struct Live {
     /// The model with everything that handles have been told, unflushed text included.
-    pub(crate) fold: Fold,
+    fold: Fold,
+    /// How often that was changed.
+    version: u64,
     /// Where the session stands on the disk, as far as this process knows.
     pub(crate) head: Head,
     /// The first revision that was read.
@@ -37,6 +39,8 @@ pub(crate) struct Live {
     pub(crate) flush_at: Option<Instant>,
     /// When the claim on the running response is to be renewed.
     pub(crate) renew_at: Option<Instant>,
+    /// When the writer looks after this session at the latest, if it was asked to.
+    wakes_at: Option<Instant>,
     /// The epoch of the answer that this process holds.
     pub(crate) own_epoch: Option<u64>,
     /// The append that is under way, or of which it is not known whether it took effect.
@@ -127,11 +131,13 @@ impl Live {
     pub(crate) fn new(fold: Fold, head: Head, start: Revision, damage: Vec<Damage>) -> Self {
         Self {
             fold,
+            version: 0,
             head,
             start,
             pending: Vec::new(),
             flush_at: None,
             renew_at: None,
+            wakes_at: None,
             own_epoch: None,
             unresolved: None,
             failure: None,
@@ -149,6 +155,29 @@ impl Live {
 
     pub(crate) fn model(&self) -> &ChatModel {
         self.fold.model()
+    }
+
+    pub(crate) fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    pub(crate) fn fold_mut(&mut self) -> &mut Fold {
+        self.version += 1;
+        &mut self.fold
+    }
+
+    /// The state, and a number by which it is known again.
+    pub(crate) fn state(&self) -> (Fold, u64) {
+        (self.fold.clone(), self.version)
+    }
+
+    /// Takes over what was made of that state, if nothing has changed it since.
+    pub(crate) fn advance(&mut self, from: u64, to: Fold) -> bool {
+        let same = self.version == from;
+        if same {
+            *self.fold_mut() = to;
+        }
+        same
     }
 
     /// Whether a change can be made at all.
@@ -184,6 +213,10 @@ impl Live {
         pending.append(&mut self.pending);
         self.pending = pending;
         had_text
+    }
+
+    pub(crate) fn has_subscribers(&self) -> bool {
+        !self.subscribers.is_empty()
     }
 
     /// Tells the subscribers; forgets those that are gone.
@@ -224,7 +257,7 @@ impl Live {
         let index = if open { parts.len() - 1 } else { parts.len() };
         if open {
             let event = TextEvent { epoch: Some(epoch), index, text: text.to_owned() };
-            self.fold.apply(Entry { turn, at, event: Event::Text(event) })?;
+            self.fold_mut().apply(Entry { turn, at, event: Event::Text(event) })?;
             self.tell(&Change::Text { turn, part: index, text: text.to_owned() });
             let last = self.pending.last_mut().filter(|last| {
                 (last.turn, last.index) == (turn, index) && last.bytes + text.len() <= limit
@@ -247,7 +280,7 @@ impl Live {
             // The model and what is pending each have their own copy, so that text is added to
             // either in place.
             let event = PartEvent { epoch: Some(epoch), index, part: part.unshared() };
-            self.fold.apply(Entry { turn, at, event: Event::Part(event) })?;
+            self.fold_mut().apply(Entry { turn, at, event: Event::Part(event) })?;
             self.tell(&Change::Part { turn, part: index });
             let (what, bytes) = (PendingWhat::Part(part), text.len());
             self.pending.push(Pending { turn, epoch, index, what, bytes });
@@ -278,9 +311,27 @@ impl Shared {
         Ok(())
     }
 
-    /// Has the writer look after this session at a moment.
-    pub(crate) fn wake_at(self: &Arc<Self>, at: Instant) -> Result<()> {
-        self.core.send(Command::WakeAt(at, Arc::downgrade(self)))
+    /// Has the writer look after this session at a moment. If it will do so before, it goes on
+    /// from there: most writes need not tell it anything.
+    pub(crate) fn wake_at(self: &Arc<Self>, live: &mut Live, at: Instant) -> Result<()> {
+        if live.wakes_at.is_some_and(|earlier| earlier <= at) {
+            return Ok(());
+        }
+        self.core.send(Command::WakeAt(at, Arc::downgrade(self)))?;
+        live.wakes_at = Some(at);
+        Ok(())
+    }
+
+    /// The writer looks after this session now: says whether anything is due, and has it look
+    /// again for what is not.
+    pub(crate) fn woken(self: &Arc<Self>) -> Result<bool> {
+        let mut live = self.lock();
+        live.wakes_at = None;
+        let (now, moments) = (Instant::now(), [live.flush_at, live.renew_at]);
+        if let Some(next) = moments.into_iter().flatten().filter(|at| *at > now).min() {
+            self.wake_at(&mut live, next)?;
+        }
+        Ok(moments.into_iter().flatten().any(|at| at <= now))
     }
 }
 

@@ -105,8 +105,8 @@ pub(crate) async fn earlier(
     live: &mut Live,
     turns: u64,
 ) -> Result<()> {
-    let (entries, start) = read_before(core, key, live.start, live.fold.log(), turns).await?;
-    live.fold.earlier(entries).map_err(|e| in_session(e, key))?;
+    let (entries, start) = read_before(core, key, live.start, live.fold().log(), turns).await?;
+    live.fold_mut().earlier(entries).map_err(|e| in_session(e, key))?;
     live.start = start;
     Ok(())
 }
@@ -391,7 +391,19 @@ pub(crate) fn gone(shared: &Shared) -> Error {
 /// Applies an entry to the model and tells the subscribers.
 pub(crate) fn apply(live: &mut Live, entry: Entry) -> Result<()> {
     let (change, turn) = (change_of(&entry), entry.turn);
-    live.fold.apply(entry)?;
+    live.fold_mut().apply(entry)?;
+    tell(live, turn, change);
+    Ok(())
+}
+
+/// Tells subscribers of an entry that is in the model already.
+pub(crate) fn tell_of(live: &mut Live, entry: &Entry) {
+    if live.has_subscribers() {
+        tell(live, entry.turn, change_of(entry));
+    }
+}
+
+fn tell(live: &mut Live, turn: TurnId, change: Option<Change>) {
     match change {
         Some(Change::Response { .. }) => {
             let state = live.model().turn(turn).map(|turn| turn.response().state);
@@ -403,7 +415,6 @@ pub(crate) fn apply(live: &mut Live, entry: Entry) -> Result<()> {
         Some(change) => live.tell(&change),
         None => {}
     }
-    Ok(())
 }
 
 /// What subscribers are told of an entry.

@@ -32,6 +32,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) core: &'a Core,
     pub(crate) now: Timestamp,
     fold: Fold,
+    /// The version of the live state that it began with.
+    from: u64,
     pub(crate) head: HeadFields,
     /// Whether whoever writes the running response is known to be gone, or its claim has expired.
     pub(crate) abandoned: bool,
@@ -66,10 +68,12 @@ pub(crate) struct Savepoint {
 
 impl<'a> Plan<'a> {
     pub(crate) fn new(core: &'a Core, live: &Live, now: Timestamp, abandoned: bool) -> Self {
+        let (fold, from) = live.state();
         Self {
             core,
             now,
-            fold: live.fold.clone(),
+            fold,
+            from,
             head: live.head.fields.clone(),
             abandoned,
             entries: Vec::new(),
@@ -98,6 +102,11 @@ impl<'a> Plan<'a> {
         self.entries.truncate(to.entries);
         self.blobs.truncate(to.blobs);
         (self.since_checkpoint, self.running, self.superseded, self.useful) = to.volumes;
+    }
+
+    /// What the plan made of the live state of that version; the entries stay with it.
+    pub(crate) fn into_state(self) -> (u64, Fold, Vec<Planned>) {
+        (self.from, self.fold, self.entries)
     }
 
     /// The session with everything that has been planned so far.

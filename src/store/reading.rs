@@ -105,14 +105,14 @@ impl ChatSession {
         let read = async move {
             let (start, log) = {
                 let live = shared.lock();
-                (live.start, live.fold.log().clone())
+                (live.start, live.fold().log().clone())
             };
             let (core, key) = (&shared.core, &shared.key);
             let (entries, first) = load::read_before(core, key, start, &log, turns).await?;
             let mut live = shared.lock();
             // Another call may have read the same, or the session may have been read anew.
             if live.start == start {
-                live.fold.earlier(entries).map_err(|e| load::in_session(e, key))?;
+                live.fold_mut().earlier(entries).map_err(|e| load::in_session(e, key))?;
                 live.start = first;
             }
             Ok::<(), Error>(())
@@ -175,7 +175,7 @@ impl ChatSession {
             let Some(blob) = part.blob() else { return Ok(part) };
             let loaded = load::blob(&shared.core, &shared.key, &part, blob).await?;
             let mut live = shared.lock();
-            live.fold.replace_part(turn, index, &part, &loaded);
+            live.fold_mut().replace_part(turn, index, &part, &loaded);
             Ok(loaded)
         };
         self.shared.core.run(load).await.map_err(|e| load::in_session(e, &self.shared.key))

@@ -117,7 +117,7 @@ impl ChatSession {
         let value = value.map(RawJson::of).transpose()?;
         self.shared.check_present()?;
         let mut live = self.shared.lock();
-        live.fold.set_transient(id, value);
+        live.fold_mut().set_transient(id, value);
         live.tell(&super::Change::Session);
         Ok(())
     }

@@ -21,11 +21,15 @@ fn is_older(log: &LogInfo, format: &Version, serializer: &Version) -> bool {
 /// read, and the original stays until the new log is durable. Whoever writes meanwhile wins.
 pub(crate) async fn upgrade(shared: &Arc<Shared>) -> Result<()> {
     let (core, key) = (&shared.core, &shared.key);
-    let written_by = shared.lock().fold.log().clone();
+    let written_by = {
+        let live = shared.lock();
+        let (serializer, log) = (&core.serializer, live.fold().log());
+        if !is_older(log, serializer.format(), &serializer.version()) {
+            return Ok(());
+        }
+        log.clone()
+    };
     let now = LogInfo { extra: written_by.extra.clone(), ..core.log_info(key) };
-    if !is_older(&written_by, &now.format, &now.serializer.version) {
-        return Ok(());
-    }
     let log = core.storage.read_after(key, Revision::ZERO).await?;
     if let Some(damage) = log.damage.first() {
         let error = Error::corrupt(damage.problem.clone()).with("place", &damage.place);
@@ -49,7 +53,7 @@ pub(crate) async fn upgrade(shared: &Arc<Shared>) -> Result<()> {
     }
     let head = core.storage.compact(key, log.head.revision, records, &log.head).await?;
     let mut live = shared.lock();
-    live.fold.set_log(now);
+    live.fold_mut().set_log(now);
     // What others added since this process last looked is read by the append that follows.
     if live.head.revision == head.revision {
         live.head = head;

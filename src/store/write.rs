@@ -13,15 +13,15 @@ use super::compact;
 use super::extract::Changed;
 use super::held::{Held, is_held};
 use super::live::{Live, Pending, Shared, Unresolved};
-use super::load::{apply, gone, in_session};
+use super::load::{apply, gone, in_session, tell_of};
 use super::plan::{Plan, Planned};
 use super::upgrade::upgrade;
 use super::writer::{Command, Done, Job, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ResponseState;
 use crate::storage::{
-    Appended, Batch, BatchId, Durability, Expected, Record, Revision, SessionKey, Storage,
-    TurnFacts, TurnText,
+    Appended, Batch, BatchId, Durability, Expected, HeadFields, Record, Revision, SessionKey,
+    Storage, TurnFacts, TurnText,
 };
 
 /// Others may come first this often before a change is given up.
@@ -41,7 +41,7 @@ struct Pursued {
 pub(crate) async fn write(shared: &Arc<Shared>, jobs: Vec<Job>) -> Result<()> {
     let pursued = |job| Pursued { job, result: None, held: None };
     let mut jobs: Vec<_> = jobs.into_iter().map(pursued).collect();
-    let mut ended = Err(Error::conflict("others kept changing the session first"));
+    let mut ended = None;
     // Text that could not be written because its claim was taken over.
     let mut lost = Ok(());
     for _ in 0..MAX_ATTEMPTS {
@@ -49,16 +49,17 @@ pub(crate) async fn write(shared: &Arc<Shared>, jobs: Vec<Job>) -> Result<()> {
             Ok(Step::Again) => {}
             Ok(Step::Fenced(error)) => lost = Err(in_session(error, &shared.key)),
             Ok(Step::Done) => {
-                ended = Ok(());
+                ended = Some(Ok(()));
                 break;
             }
             Err(error) => {
-                ended = Err(error);
+                ended = Some(Err(error));
                 break;
             }
         }
     }
-    let ended = ended.map_err(|e| in_session(e, &shared.key));
+    let never = || Err(Error::conflict("others kept changing the session first"));
+    let ended = ended.unwrap_or_else(never).map_err(|e| in_session(e, &shared.key));
     if ended.is_err() {
         retry_later(shared);
     }
@@ -100,7 +101,7 @@ pub(crate) fn retry_later(shared: &Arc<Shared>) {
     let pause = shared.core.options.flush_delay.max(Duration::from_millis(10));
     let at = now + pause.saturating_mul(1 << live.failures).min(MAX_PAUSE);
     live.flush_at = Some(at);
-    if let Err(error) = shared.wake_at(at) {
+    if let Err(error) = shared.wake_at(&mut live, at) {
         live.failure = Some(error);
     }
 }
@@ -151,7 +152,7 @@ async fn attempt(shared: &Arc<Shared>, jobs: &mut [Pursued]) -> Result<Step> {
         Ok(said) => said,
         Err(error) => return settle_failure(shared, true, error).await,
     };
-    let batch = batch_of(&plan, id, revision, shared, said);
+    let batch = batch_of(&mut plan, id, revision, shared, said);
     let expected = Expected::At { incarnation, revision };
     match append(&*core.storage, &shared.key, expected, &batch).await {
         Ok(appended) => {
@@ -229,7 +230,7 @@ fn run(plan: &mut Plan<'_>, job: &mut Job) -> Result<Outcome> {
 }
 
 fn batch_of(
-    plan: &Plan<'_>,
+    plan: &mut Plan<'_>,
     id: BatchId,
     mut revision: Revision,
     shared: &Shared,
@@ -248,11 +249,13 @@ fn batch_of(
     };
     let records = plan.entries.iter().map(record).collect();
     let changed = shared.lock().head.fields != plan.head;
+    // The plan is at its end: nothing asks for its head any more.
+    let head = std::mem::replace(&mut plan.head, HeadFields::new(plan.now));
     Batch {
         id,
         records,
         base: Revision::ZERO,
-        head: changed.then(|| plan.head.clone()),
+        head: changed.then_some(head),
         epoch: plan.epoch,
         texts,
         facts,
@@ -327,13 +330,18 @@ fn applied(shared: &Arc<Shared>, plan: Plan<'_>, appended: Appended, jobs: &[Pur
     live.running = plan.running;
     (live.superseded, live.useful) = (plan.superseded, plan.useful);
     (live.failure, live.failures) = (None, 0);
-    for planned in plan.entries {
-        if planned.applied {
-            continue;
+    let (from, fold, entries) = plan.into_state();
+    let new = entries.into_iter().filter(|planned| !planned.applied);
+    if live.advance(from, fold) {
+        for planned in new {
+            tell_of(&mut live, &planned.entry);
         }
-        if let Err(error) = apply(&mut live, planned.entry) {
-            // The same entry was applied to the plan's copy of this very state.
-            live.failure = Some(in_session(error, &shared.key));
+    } else {
+        for planned in new {
+            if let Err(error) = apply(&mut live, planned.entry) {
+                // The same entry was applied to the plan's copy of an earlier state.
+                live.failure = Some(in_session(error, &shared.key));
+            }
         }
     }
     live.head = appended.head;
@@ -365,7 +373,7 @@ fn schedule_renewal(shared: &Arc<Shared>, live: &mut Live) {
     if live.renew_at.is_none_or(|at| at <= now) {
         let at = now + shared.core.options.lease / 3;
         live.renew_at = Some(at);
-        if let Err(error) = shared.wake_at(at) {
+        if let Err(error) = shared.wake_at(live, at) {
             live.failure = Some(error);
         }
     }

@@ -129,16 +129,15 @@ impl Writer {
     ) -> Result<()> {
         let is_first = self.shift.waiting.fetch_add(1, Ordering::SeqCst) == 0;
         let job = Job { run, reply, waits: Waits(Arc::clone(&self.shift)) };
-        let command = Command::Run(shared, job);
         if is_first && MAY_BLOCK.get() {
             // Whoever holds it is about to end, or what it does would have to end first anyway.
             let _writes = self.shift.writes.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut round = Round::default();
-            round.add(command);
-            pollster::block_on(round.run());
+            let mut work = Work::of(shared);
+            work.jobs.push(job);
+            pollster::block_on(work.run_apart());
             return Ok(());
         }
-        self.send(command)
+        self.send(Command::Run(shared, job))
     }
 }
 
@@ -250,15 +249,7 @@ impl Round {
         let address = Arc::as_ptr(&shared).addr();
         self.sessions.entry(address).or_insert_with(|| {
             self.order.push(address);
-            Work {
-                shared,
-                jobs: Vec::new(),
-                catch_up: false,
-                caught_up: Vec::new(),
-                flushed: Vec::new(),
-                compacted: Vec::new(),
-                wake: false,
-            }
+            Work::of(shared)
         })
     }
 
@@ -279,18 +270,7 @@ impl Round {
 
     async fn run(mut self) {
         let works = self.order.iter().filter_map(|address| self.sessions.remove(address));
-        // One session's failure, or a panic in an adopter's code, stays its own.
-        join_all(works.map(|work| {
-            let shared = Arc::clone(&work.shared);
-            AssertUnwindSafe(work.run()).catch_unwind().map(move |ended| {
-                if ended.is_err() {
-                    let error = Error::invalid("an adopter's code panicked in the store's writer");
-                    shared.lock().failure = Some(in_session(error, &shared.key));
-                    retry_later(&shared);
-                }
-            })
-        }))
-        .await;
+        join_all(works.map(Work::run_apart)).await;
         for (core, key, reply) in self.deletions {
             let deleted = AssertUnwindSafe(delete(&core, &key)).catch_unwind().await;
             let deleted = deleted.unwrap_or_else(|_| {
@@ -315,6 +295,28 @@ async fn delete(core: &Arc<Core>, key: &SessionKey) -> Result<PurgeReceipt> {
 }
 
 impl Work {
+    fn of(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            jobs: Vec::new(),
+            catch_up: false,
+            caught_up: Vec::new(),
+            flushed: Vec::new(),
+            compacted: Vec::new(),
+            wake: false,
+        }
+    }
+
+    /// One session's failure, or a panic in an adopter's code, stays its own.
+    async fn run_apart(self) {
+        let shared = Arc::clone(&self.shared);
+        if AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
+            let error = Error::invalid("an adopter's code panicked in the store's writer");
+            shared.lock().failure = Some(in_session(error, &shared.key));
+            retry_later(&shared);
+        }
+    }
+
     async fn run(self) {
         let shared = &self.shared;
         if self.catch_up {
@@ -332,12 +334,12 @@ impl Work {
                 let _ = reply.send(caught_up.clone());
             }
         }
-        let is_due = !self.jobs.is_empty() || !self.flushed.is_empty() || {
-            let (live, now) = (shared.lock(), Instant::now());
-            let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-            self.wake && (due(live.flush_at) || due(live.renew_at))
-        };
-        if is_due {
+        let woken = self.wake
+            && shared.woken().unwrap_or_else(|error| {
+                shared.lock().failure = Some(error);
+                true
+            });
+        if woken || !self.jobs.is_empty() || !self.flushed.is_empty() {
             let flushed = write(shared, self.jobs).await;
             for reply in self.flushed {
                 let _ = reply.send(flushed.clone());

@@ -171,7 +171,7 @@ pub(crate) fn fill(storage: &dyn Storage) {
     (fields.turns, fields.state) = (3, Some(ResponseState::Streaming));
     fields.tags = vec!["a".to_owned(), "b".to_owned()];
     fields.extra.insert("later".to_owned(), serde_json::json!([1, null]));
-    let writer = WriterId("000:0123456789abcdef".to_owned());
+    let writer = WriterId("000:0123456789abcdef".into());
     fields.running = Some(Running { turn: TurnId::new(2), writer, until: time(YEARS) });
     block_on(storage.append(&rich, Expected::New, batch(0, 9, Some(fields)))).unwrap();
     blob(storage, &rich, b"");

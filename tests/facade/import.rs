@@ -1,14 +1,14 @@
 //! Long sessions that come as a whole, and what walking through them costs.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use chatkeep::model::{ChatRequest, ChatResponse, SessionMeta};
 use chatkeep::part::Markdown;
 use chatkeep::storage::file::{CountingFileSystem, RealFileSystem};
 use chatkeep::{
-    Budget, ChatModel, ChatStore, FileStorage, MemoryStorage, OwnerId, RequestId, ResponseId,
-    ResponsePart, ResponseState, Turn, TurnId,
+    Budget, ChatModel, ChatStore, FileStorage, OwnerId, RequestId, ResponseId, ResponsePart,
+    ResponseState, Turn, TurnId,
 };
 
 use crate::common::*;
@@ -54,30 +54,34 @@ fn an_imported_session_opens_by_its_newest_turns_alone() {
     assert!(long <= 2 * short, "{short} and {long} bytes");
 }
 
-/// 20,000 turns, of which the newest are loaded.
-fn opened(storage: &MemoryStorage) -> chatkeep::ChatSession {
-    block(block(ChatStore::builder(storage.clone()).build()).local().open(id("s1")))
+/// The session, of which the newest turns are loaded, in a store of its own.
+fn opened(dir: &Path) -> (chatkeep::ChatSession, CountingFileSystem) {
+    let files = CountingFileSystem::new(Arc::new(RealFileSystem));
+    let storage = FileStorage::with_files(dir, Arc::new(files.clone())).unwrap();
+    let store = block(ChatStore::builder(storage).build());
+    (block(store.local().open(id("s1"))), files)
 }
 
 #[test]
-fn walking_to_the_beginning_costs_each_turn_once() {
-    let storage = MemoryStorage::new();
-    let model = long(20_000);
-    block(block(ChatStore::builder(storage.clone()).build()).local().import(&model));
+fn walking_to_the_beginning_reads_each_turn_once() {
+    let dir = tempfile::tempdir().unwrap();
+    block(block(ChatStore::open(dir.path())).local().import(&long(5_000)));
+    let size = std::fs::metadata(dir.path().join("sessions/local/s1.jsonl")).unwrap().len();
+    let most = size + size / 2;
 
-    let began = Instant::now();
-    let chat = opened(&storage);
-    assert_eq!(block(chat.context(Budget::unlimited())).messages().len(), 40_000);
-    println!("the whole context: {:?}", began.elapsed());
+    let (chat, files) = opened(dir.path());
+    assert_eq!(block(chat.context(Budget::unlimited())).messages().len(), 10_000);
+    let read = files.counts().read;
+    assert!(read <= most, "{read} bytes of {size}");
 
-    let chat = opened(&storage);
+    let (chat, _) = opened(dir.path());
     drop(block(chat.edit(TurnId::new(2), "why?")));
-    assert_eq!(chat.model().active(), Some(TurnId::new(20_001)));
+    assert_eq!(chat.model().active(), Some(TurnId::new(5_001)));
     drop(chat);
     // The branch that is shown lies at the other end of the log.
-    let chat = opened(&storage);
+    let (chat, files) = opened(dir.path());
     assert_eq!(chat.model().turns().len(), 2);
-    println!("all: {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(chat.model().siblings(TurnId::new(2)), [2, 20_001].map(TurnId::new));
+    assert_eq!(chat.model().siblings(TurnId::new(2)), [2, 5_001].map(TurnId::new));
+    let read = files.counts().read;
+    assert!(read <= most, "{read} bytes of {size}");
 }

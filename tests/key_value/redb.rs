@@ -71,7 +71,7 @@ fn other_writers_are_gone_and_own_ones_are_not() {
     let storage = open(&path(&folder));
     assert!(storage.capabilities().knows_writers && !storage.capabilities().multi_process);
     assert!(block_on(storage.is_gone(&before)).unwrap());
-    assert!(block_on(storage.is_gone(&WriterId("anybody".to_owned()))).unwrap());
+    assert!(block_on(storage.is_gone(&WriterId("anybody".into()))).unwrap());
 }
 
 #[test]

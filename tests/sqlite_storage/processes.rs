@@ -139,7 +139,7 @@ fn another_process_is_heard_of_and_known_to_be_gone() {
     child.wait().unwrap();
     // The first place is this storage's own; the child had the second.
     let number = std::fs::read_to_string(dir.path().join("chats.db-writers/001.id")).unwrap();
-    let writer = chatkeep::storage::WriterId(format!("001:{number}"));
+    let writer = chatkeep::storage::WriterId(format!("001:{number}").into());
     assert!(wait(storage.is_gone(&writer)).unwrap());
     assert!(wait(storage.existing_head(&key("shared"))).is_ok());
 }

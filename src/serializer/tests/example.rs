@@ -185,7 +185,7 @@ fn lines() -> String {
                 fields.title = "Parser".to_owned();
                 fields.state = Some(ResponseState::Pending);
                 fields.epoch = entry.turn.get();
-                let writer = WriterId("w-7".to_owned());
+                let writer = WriterId("w-7".into());
                 fields.running = Some(Running { turn: entry.turn, writer, until: at(60) });
                 true
             }

@@ -55,9 +55,9 @@ impl Engine {
         expected: Expected,
         batch: &Batch,
     ) -> Result<(Appended, Change)> {
-        let path = self.layout.log(key);
         if self.is_poisoned(key) {
-            return Err(FileError::Poisoned { file: self.disk.show(&path) }.into());
+            let file = self.disk.show(&self.layout.log(key));
+            return Err(FileError::Poisoned { file }.into());
         }
         let deleted = self.tombstone(key)?;
         let log = match self.writable(key, deleted)? {
@@ -76,8 +76,8 @@ impl Engine {
             let change = Change { before: None, start, through, ..Change::of(log) };
             return Ok((appended, change));
         }
-        let head = log.as_ref().map(|log| log.tail.head());
-        let life = rules::decide(key, expected, batch.epoch, head.as_ref(), deleted)?;
+        let stands = log.as_ref().map(|log| log.tail.standing());
+        let life = rules::decide(key, expected, batch.epoch, stands, deleted)?;
         let Some(log) = log else {
             let (appended, log) = self.create(key, life, batch)?;
             return Ok((appended, Change { start: Revision::ZERO, ..Change::of(&log) }));
@@ -117,6 +117,9 @@ impl Engine {
     ) -> Result<Option<Log>> {
         let Some(log) = self.log(key, deleted)? else { return Ok(None) };
         if deleted.is_some_and(|deleted| log.tail.head.incarnation <= deleted) {
+            return Ok(Some(log));
+        }
+        if log.named && log.trusted && log.len == log.tail.end {
             return Ok(Some(log));
         }
         let path = self.layout.log(key);
@@ -229,8 +232,8 @@ impl Engine {
         let encoded = encode(&log.tail, batch)?;
         self.write_tail(key, &log, &encoded.bytes)?;
         let durability = self.sync_log(key, &log, batch.durability)?;
-        log.positions.note(log.tail.revision.next(), log.tail.end);
-        let log = Log { len: encoded.tail.end, tail: encoded.tail, ..log };
+        log.positions.note_new(log.tail.revision.next(), log.tail.end);
+        let log = Log { len: encoded.tail.end, tail: Arc::new(encoded.tail), ..log };
         self.remember(key, &log);
         Ok((Appended { head: log.tail.head(), durability }, log))
     }
@@ -238,9 +241,12 @@ impl Engine {
     /// One write. If the disk does not take all of it, what it took is cut off again; if it is not
     /// certain that this is so, nobody writes here any more.
     fn write_tail(&self, key: &SessionKey, log: &Log, bytes: &[u8]) -> Result<(), FileError> {
+        let written = log.file.append(bytes);
+        if written.as_ref().is_ok_and(|written| *written == bytes.len()) {
+            return Ok(());
+        }
         let file = self.disk.show(&self.layout.log(key));
-        let failed = match log.file.append(bytes) {
-            Ok(written) if written == bytes.len() => return Ok(()),
+        let failed = match written {
             Ok(written) => FileError::Short { file: file.clone(), written, bytes: bytes.len() },
             Err(source) => FileError::Io { operation: "write", file: file.clone(), source },
         };
@@ -302,7 +308,7 @@ impl Engine {
             identity: found.identity,
             len: found.len,
             look: None,
-            tail,
+            tail: Arc::new(tail),
             positions,
             named: true,
             trusted: true,

@@ -43,8 +43,7 @@ impl Disk {
         operation: &'static str,
         path: &Path,
     ) -> impl FnOnce(io::Error) -> FileError {
-        let file = self.show(path);
-        move |source| FileError::Io { operation, file, source }
+        move |source| FileError::Io { operation, file: self.show(path), source }
     }
 
     pub(super) fn metadata(&self, path: &Path) -> Result<Option<Metadata>, FileError> {

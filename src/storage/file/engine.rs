@@ -115,15 +115,16 @@ impl Engine {
         key: &SessionKey,
         deleted: Option<Incarnation>,
     ) -> Result<Option<Log>> {
-        let path = self.layout.log(key);
-        let Some(found) = self.disk.regular(&path)? else {
+        let place = self.layout.place(key);
+        let path = &place.log;
+        let Some(found) = self.disk.regular(path)? else {
             self.forget(key);
             return Ok(None);
         };
         let known = self.known(key).filter(|log| log.identity == found.identity);
         if let Some(log) = known
             && found.len >= log.tail.end
-            && let Some(log) = self.same(log, &path)?
+            && let Some(log) = self.same(log, path)?
         {
             // Where something torn was seen another may have cut it off and written as much.
             let log = Log { look: Some(found), ..log };
@@ -131,13 +132,14 @@ impl Engine {
                 return Ok(Some(log));
             }
             let tail = log.tail.extended(&*log.file, found.len);
-            if let Some(tail) = tail.map_err(self.disk.failed("read", &path))? {
+            if let Some(tail) = tail.map_err(self.disk.failed("read", path))? {
+                let tail = Arc::new(tail);
                 let log = Log { len: found.len, tail, trusted: false, ..log };
                 self.remember(key, &log);
                 return Ok(Some(log));
             }
         }
-        let log = self.load(key, &path, deleted)?;
+        let log = self.load(key, path, deleted)?;
         if let Some(log) = &log {
             self.remember(key, log);
         }
@@ -190,7 +192,7 @@ impl Engine {
             identity: found.identity,
             len: found.len,
             look: Some(found),
-            tail,
+            tail: Arc::new(tail),
             positions,
             named: false,
             trusted: false,
@@ -218,7 +220,12 @@ impl Engine {
                 logs.logs.remove(&oldest);
             }
         }
-        logs.logs.insert(key.clone(), (log.clone(), now));
+        match logs.logs.get_mut(key) {
+            Some(known) => *known = (log.clone(), now),
+            None => {
+                logs.logs.insert(key.clone(), (log.clone(), now));
+            }
+        }
     }
 
     pub(super) fn forget(&self, key: &SessionKey) {
@@ -278,7 +285,7 @@ impl Engine {
     }
 
     pub(super) fn tombstone(&self, key: &SessionKey) -> Result<Option<Incarnation>, FileError> {
-        super::purge::read_tombstone(&self.disk, &self.layout.tombstone(key))
+        super::purge::read_tombstone(&self.disk, &self.layout.place(key).tombstone)
     }
 }
 

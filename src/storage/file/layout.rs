@@ -1,6 +1,8 @@
 //! Where things are in the store's directory, and the file that marks it.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use semver::Version;
 use serde::Deserialize;
@@ -21,11 +23,24 @@ pub(super) const LOG: &str = ".jsonl";
 pub(super) const DOCUMENT: &str = ".doc";
 const MARKER: &str = "chatkeep.json";
 
+/// How many sessions' paths are kept in mind.
+const PLACES: usize = 256;
+
 /// The paths of a store.
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
     salt: String,
+    /// Where sessions are that were asked for of late: their names take longer to make up than to
+    /// find.
+    places: Mutex<HashMap<SessionKey, Arc<Place>>>,
+}
+
+/// Where a session is.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) log: PathBuf,
+    pub(super) tombstone: PathBuf,
 }
 
 /// What the marker of every version has.
@@ -45,7 +60,7 @@ impl Layout {
     pub(super) fn open(disk: &Disk) -> Result<Self, FileError> {
         let path = disk.root().join(MARKER);
         if let Some(marker) = Self::marker(disk)? {
-            return Ok(Self { root: disk.root().to_path_buf(), salt: marker.salt });
+            return Ok(Self::new(disk, marker.salt));
         }
         if !disk.list(&disk.root().join("sessions"))?.is_empty() {
             return Err(FileError::NoMarker { file: MARKER.to_owned() });
@@ -53,7 +68,11 @@ impl Layout {
         let salt = format!("{:016x}{:016x}", RandomIds.next_u64(), RandomIds.next_u64());
         let json = format!("{{\"format\":\"{FORMAT}\",\"salt\":\"{salt}\"}}\n");
         disk.write(&path, json.as_bytes())?;
-        Ok(Self { root: disk.root().to_path_buf(), salt })
+        Ok(Self::new(disk, salt))
+    }
+
+    fn new(disk: &Disk, salt: String) -> Self {
+        Self { root: disk.root().to_path_buf(), salt, places: Mutex::default() }
     }
 
     /// Looks whether the directory is a store that this version can read; changes nothing.
@@ -86,6 +105,20 @@ impl Layout {
 
     pub(super) fn sessions_of(&self, owner: &OwnerId) -> PathBuf {
         names::path(&self.sessions(), owner.as_str(), "")
+    }
+
+    /// Where a session that is being used is.
+    pub(super) fn place(&self, key: &SessionKey) -> Arc<Place> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(key) {
+            return Arc::clone(place);
+        }
+        if places.len() >= PLACES {
+            places.clear();
+        }
+        let place = Arc::new(Place { log: self.log(key), tombstone: self.tombstone(key) });
+        places.insert(key.clone(), Arc::clone(&place));
+        place
     }
 
     pub(super) fn log(&self, key: &SessionKey) -> PathBuf {

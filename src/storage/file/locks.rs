@@ -48,16 +48,16 @@ impl Locks {
         // 64 divides the range evenly, and the remainder fits any usize.
         let index = hasher.finalize() as usize % STRIPES;
         let stripe = &self.stripes[index];
-        let path = layout::locks(disk.root()).join(format!("{index:02}.lock"));
+        let path = || layout::locks(disk.root()).join(format!("{index:02}.lock"));
         let thread = stripe.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match stripe.file.get() {
             Some(file) => file,
             None => {
-                let opened = disk.lock_file(&path)?;
+                let opened = disk.lock_file(&path())?;
                 stripe.file.get_or_init(|| opened)
             }
         };
-        file.lock().map_err(disk.failed("lock", &path))?;
+        file.lock().map_err(|error| disk.failed("lock", &path())(error))?;
         Ok(Held { file: &**file, _thread: thread })
     }
 }

@@ -155,7 +155,7 @@ impl Engine {
         let path = self.layout.log(key);
         let copy = self.replace_log(key, |add| {
             self.each_block(&path, &*log.file, 0, log.tail.end, add)?;
-            Ok(log.tail.clone())
+            Ok(Tail::clone(&log.tail))
         })?;
         self.heal(key)?;
         Ok(copy)

@@ -8,6 +8,7 @@ use super::disk::read_range;
 use super::scan::{Backward, Before, Entry, Forward, Item};
 use super::system::{FileIdentity, Metadata, OpenFile};
 use crate::storage::line::{self, Checksum, LineHead};
+use crate::storage::rules::Standing;
 use crate::storage::{Head, HeadFields, Incarnation, Revision, VersionToken};
 
 /// How many places a log's readers keep in mind.
@@ -24,7 +25,7 @@ pub(super) struct Log {
     pub(super) len: u64,
     /// What the file looked like then, if it was not written at that moment.
     pub(super) look: Option<Metadata>,
-    pub(super) tail: Tail,
+    pub(super) tail: Arc<Tail>,
     pub(super) positions: Arc<Positions>,
     /// Whether the file's name is known to be durable.
     pub(super) named: bool,
@@ -49,6 +50,11 @@ impl Tail {
     pub(super) fn head(&self) -> Head {
         let token = VersionToken(format!("{}.{}.{}", self.revision, self.head.base, self.end));
         self.head.clone().into_head(self.revision, token)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let (incarnation, epoch) = (self.head.incarnation, self.head.fields.epoch);
+        Standing { incarnation, revision: self.revision, epoch }
     }
 
     /// Finds the tail of a log of this length, reading no more than it takes to find a head.
@@ -190,6 +196,16 @@ fn line_before(data: &[u8], end: usize, from_start: bool) -> Option<(usize, Chec
 pub(super) struct Positions(Mutex<BTreeMap<u64, u64>>);
 
 impl Positions {
+    /// Notes where a record begins that was added, unless one near it is known.
+    pub(super) fn note_new(&self, revision: Revision, offset: u64) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let near = known.last_key_value().is_some_and(|(_, last)| offset < last + LAST_BLOCK);
+        drop(known);
+        if !near {
+            self.note(revision, offset);
+        }
+    }
+
     pub(super) fn note(&self, revision: Revision, offset: u64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= POSITIONS {

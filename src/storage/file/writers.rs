@@ -31,7 +31,7 @@ impl Writer {
             let number = format!("{:016x}", RandomIds.next_u64());
             // Beside the lock file, which some systems let nobody read while it is locked.
             disk.write(&locks.join(format!("writer-{slot:03}.id")), number.as_bytes())?;
-            return Ok(Self { id: WriterId(format!("{slot:03}:{number}")), _lock: lock });
+            return Ok(Self { id: WriterId(format!("{slot:03}:{number}").into()), _lock: lock });
         }
         Err(FileError::TooManyWriters { slots: SLOTS })
     }

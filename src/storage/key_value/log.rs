@@ -38,7 +38,8 @@ impl<K: KeyValue> KeyValueStorage<K> {
             };
             let head = present.as_ref().map(|present| present.stored.to_head());
             let buried = grave.as_ref().map(Grave::incarnation).transpose()?.flatten();
-            let incarnation = rules::decide(key, expected, batch.epoch, head.as_ref(), buried)?;
+            let incarnation =
+                rules::decide(key, expected, batch.epoch, head.as_ref().map(Into::into), buried)?;
             let (stored, mut write) = add(key, present.as_ref(), incarnation, batch)?;
             if let Some(grave) = &grave {
                 // A whole life may have passed between the two reads.

@@ -127,7 +127,7 @@ impl<K: KeyValue> KeyValueStorage<K> {
     ///
     /// let storage = KeyValueStorage::exclusive(MemoryKeyValue::new());
     /// assert!(storage.capabilities().knows_writers);
-    /// let earlier = WriterId("of an earlier process".to_owned());
+    /// let earlier = WriterId("of an earlier process".into());
     /// assert!(pollster::block_on(storage.is_gone(&earlier))?);
     /// assert!(!pollster::block_on(storage.is_gone(&storage.writer()))?);
     /// # Ok::<(), chatkeep::Error>(())
@@ -155,7 +155,7 @@ impl<K: KeyValue> KeyValueStorage<K> {
             knows_writers: engine.writers.is_some(),
             ..capabilities
         };
-        let writer = WriterId(RandomIds.next_id());
+        let writer = WriterId(RandomIds.next_id().into());
         if let Some(mut writers) = engine.writers() {
             writers.insert(writer.clone());
         }

@@ -77,7 +77,7 @@ impl MemoryStorage {
     }
 
     fn on(shared: Arc<Shared>) -> Self {
-        let writer = Arc::new(WriterId(RandomIds.next_id()));
+        let writer = Arc::new(WriterId(RandomIds.next_id().into()));
         lock(&shared).register(&writer);
         Self { shared, writer }
     }

@@ -81,7 +81,8 @@ impl State {
             return Ok(session.appended());
         }
         let buried = self.tombstones.get(&self.salt.grave(key)).copied();
-        let incarnation = rules::decide(key, expected, batch.epoch, self.head(key), buried)?;
+        let incarnation =
+            rules::decide(key, expected, batch.epoch, self.head(key).map(Into::into), buried)?;
         let token = self.next_version();
         let session = self.sessions.entry(key.clone()).or_insert_with(|| {
             Session::new(Head {

@@ -79,7 +79,7 @@ pub(super) fn append(transaction: &Transaction<'_>, salt: Salt, request: &Reques
         None => buried(transaction, salt, key)?,
     };
     let before = present.as_ref().map(|(_, head)| head);
-    let life = rules::decide(key, *expected, batch.epoch, before, buried)?;
+    let life = rules::decide(key, *expected, batch.epoch, before.map(Into::into), buried)?;
     let head = head_after(before, life, batch)?;
     let session = match present {
         Some((session, before)) => {

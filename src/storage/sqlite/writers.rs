@@ -39,7 +39,7 @@ impl Writer {
             std::fs::write(id_path(&directory, &format!("{slot:03}")), &number)
                 .map_err(failed("write a number"))?;
             return Ok(Self {
-                id: WriterId(format!("{slot:03}:{number}")),
+                id: WriterId(format!("{slot:03}:{number}").into()),
                 directory,
                 _lock: lock,
             });

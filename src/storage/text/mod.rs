@@ -16,6 +16,7 @@ use super::query::{Cursor, ListQuery, Page};
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, TurnId};
 
+mod ascii;
 pub(crate) mod scan;
 mod tokens;
 

@@ -8,7 +8,7 @@ pub(in super::super) async fn handles_have_marks(bench: &Bench) -> Verdict {
     ensure!(!mark.0.is_empty(), "the writer's mark is empty");
     ensure_eq!(bench.storage.writer(), mark, "the mark asked for again");
     ensure!(!bench.storage.is_gone(&mark).await?, "the present writer counts as gone");
-    let unknown = WriterId("nobody-knows".to_owned());
+    let unknown = WriterId("nobody-knows".into());
     // Not knowing a writer is no knowledge that it is gone; only its engine can tell.
     if !bench.capabilities.knows_writers {
         ensure!(!bench.storage.is_gone(&unknown).await?, "an unknown writer counts as gone");
