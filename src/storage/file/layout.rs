@@ -19,6 +19,8 @@ pub(super) const FORMAT: &str = "1.0.0";
 pub(super) const LOG: &str = ".jsonl";
 /// The ending of a document's name.
 pub(super) const DOCUMENT: &str = ".doc";
+/// The file that names the database which is the index.
+pub(super) const INDEX_POINTER: &str = "current";
 const MARKER: &str = "chatkeep.json";
 
 /// The paths of a store.
@@ -148,6 +150,10 @@ impl Layout {
 
 pub(super) fn locks(root: &Path) -> PathBuf {
     root.join("locks")
+}
+
+pub(super) fn unindexed(root: &Path) -> PathBuf {
+    root.join("unindexed")
 }
 
 pub(super) fn index(root: &Path) -> PathBuf {

@@ -15,12 +15,11 @@ use crate::error::{Error, Result};
 use crate::storage::file::disk::Disk;
 use crate::storage::file::engine::lock;
 use crate::storage::file::error::FileError;
-use crate::storage::file::layout;
+use crate::storage::file::layout::{self, INDEX_POINTER as POINTER};
 use crate::storage::file::system::{FileIdentity, FileKind, LockFile, Metadata};
 use crate::storage::sqlite::database::Database;
 use crate::storage::sqlite::full_text;
 
-const POINTER: &str = "current";
 const DATABASE: &str = ".sqlite";
 
 #[derive(Debug, Serialize, Deserialize)]

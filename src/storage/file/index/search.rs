@@ -1,5 +1,6 @@
 //! Full text from the index.
 
+use std::collections::HashMap;
 use std::sync::Weak;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::OwnerId;
 use crate::storage::file::FileStorage;
 use crate::storage::file::index::Hidden;
-use crate::storage::sqlite::full_text;
+use crate::storage::sqlite::{catalogue, full_text};
 use crate::storage::{Cursor, Extract, FullText, OnProgress, Page, Progress, TextHits, TextQuery};
 
 /// The turns of an index's text are found as soon as the call that wrote them has returned; those
@@ -59,7 +60,9 @@ impl Index {
     ) -> Result<TextHits> {
         let shared = &self.shared;
         shared.flush(None);
-        let found = shared.search(owner, query, after);
+        // Looked at before: what is verified in between is found.
+        let believed = shared.is_believed();
+        let found = shared.search(owner, query, after, hidden);
         self.verify_later();
         let mut hits = match found {
             Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
@@ -69,10 +72,9 @@ impl Index {
             }
             Ok(hits) => hits,
         };
-        if !shared.is_trusted() {
+        if !believed {
             hits.partial = hits.partial.or(nothing().partial);
         }
-        hits.page.items.retain(|hit| !hidden.contains_key(&hit.key));
         Ok(hits)
     }
 
@@ -90,6 +92,7 @@ impl Shared {
         owner: &OwnerId,
         query: &TextQuery,
         after: Option<&Cursor>,
+        hidden: &Hidden,
     ) -> Result<TextHits> {
         let generation = self.present()?;
         let found = generation.database.read(|connection| {
@@ -102,7 +105,23 @@ impl Shared {
                     Some(Progress { done: all - behind, total })
                 }
             };
-            Ok(TextHits { page: full_text::search(connection, owner, query, after)?, partial })
+            let mut page = full_text::search(connection, owner, query, after)?;
+            let (mut items, mut gone) = (Vec::with_capacity(page.items.len()), HashMap::new());
+            for hit in page.items {
+                let is_gone = match (hidden.get(&hit.key), gone.get(&hit.key)) {
+                    (None, _) => false,
+                    (Some(_), Some(known)) => *known,
+                    // The text of an earlier life goes with its row.
+                    (Some(deleted), None) => catalogue::get(connection, &hit.key)?
+                        .is_none_or(|(_, head)| head.incarnation <= *deleted),
+                };
+                gone.insert(hit.key.clone(), is_gone);
+                if !is_gone {
+                    items.push(hit);
+                }
+            }
+            page.items = items;
+            Ok(TextHits { page, partial })
         });
         self.checked(&generation, found)
     }

@@ -35,7 +35,7 @@ fn head(life: u64, revision: u64) -> Head {
 /// A file of so many bytes, changed so many seconds after the beginning.
 fn file(len: u64, modified: u64) -> Metadata {
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified);
-    Metadata { kind: FileKind::File, len, modified, identity: None }
+    Metadata { kind: FileKind::File, len, modified, changed: None, identity: None }
 }
 
 fn text(turn: u64, text: &str) -> TurnText {
