@@ -8,9 +8,9 @@ use super::changes::Change;
 use super::engine::{Engine, lock};
 use super::error::FileError;
 use super::heads::{self, Found, Heads};
-use super::layout;
 #[cfg(feature = "sqlite")]
 use super::index::Row;
+use super::layout;
 use super::system::{FileKind, Metadata};
 use crate::error::Result;
 use crate::id::OwnerId;
@@ -243,7 +243,9 @@ impl Engine {
         let mut known = Vec::with_capacity(logs.len());
         for (key, path) in logs {
             let head = match before.remove(&path) {
-                Some((look, head)) => self.unchanged(&path, |found| *found == look)?.zip(Some(head)),
+                Some((look, head)) => {
+                    self.unchanged(&path, |found| *found == look)?.zip(Some(head))
+                }
                 None => indexed.get(key.id.as_str()).map_or(Ok(None), |row| {
                     let unchanged = self.unchanged(&path, |found| row.is_of(found))?;
                     Ok::<_, FileError>(unchanged.zip(row.head().map(Some)))
@@ -297,5 +299,42 @@ impl Engine {
             }),
             _ => Indexed::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::real::RealFileSystem;
+    use super::*;
+    use crate::id::SessionId;
+    use crate::storage::file::FileStorage;
+
+    #[test]
+    fn what_is_remembered_of_a_log_is_forgotten_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = FileStorage::with_files(dir.path(), Arc::new(RealFileSystem)).unwrap();
+        let engine = &*storage.engine;
+        let [local, other] = ["local", "other"].map(|owner| OwnerId::new(owner).unwrap());
+        let add = |owner: &OwnerId, id: &str| {
+            let key = SessionKey::new(owner.clone(), SessionId::new(id).unwrap());
+            let path = engine.layout.log(&key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "no log").unwrap();
+            path
+        };
+        let logs = [add(&local, "a"), add(&local, "b"), add(&other, "a")];
+        let remembered = || {
+            assert!(engine.scan_heads(&local).unwrap().len() <= 2);
+            assert!(engine.scan_heads(&other).unwrap().len() <= 1);
+            lock(&engine.catalogue.owners).values().map(HashMap::len).sum::<usize>()
+        };
+        assert_eq!(remembered(), 3);
+        for (left, log) in [2, 1, 0].into_iter().zip(logs) {
+            std::fs::remove_file(log).unwrap();
+            assert_eq!(remembered(), left);
+        }
+        assert!(lock(&engine.catalogue.owners).is_empty());
     }
 }

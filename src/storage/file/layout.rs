@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use semver::Version;
 use serde::Deserialize;
+#[cfg(feature = "sqlite")]
+use sha2::{Digest as _, Sha256};
 
 use super::disk::Disk;
 use super::error::FileError;
@@ -80,6 +82,19 @@ impl Layout {
             return Err(damaged("it has no salt".to_owned()));
         }
         Ok(Some(marker))
+    }
+
+    /// By which what is derived from this store is told from what was derived from another, or from
+    /// a copy, whose logs are other files.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn seal(&self, disk: &Disk) -> Result<String, FileError> {
+        let marker = disk.metadata(&self.root.join(MARKER))?;
+        let hash = Sha256::digest(format!("index {}", self.salt));
+        let mut seal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(identity) = marker.and_then(|marker| marker.identity) {
+            seal = format!("{seal} {}", identity.file);
+        }
+        Ok(seal)
     }
 
     pub(super) fn sessions(&self) -> PathBuf {

@@ -152,6 +152,122 @@ fn a_damaged_row_is_not_listed_in_the_place_of_its_session() {
     assert_eq!(found(&storage, "apple"), ["a:0"]);
 }
 
+/// Says that the index's text was cut by other rules; the ones before.
+fn set_rules(root: &Path, rules: &str) -> String {
+    let other = rusqlite::Connection::open(database(root)).unwrap();
+    let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
+    let before = other.query_row(sql, (), |row| row.get(0)).unwrap();
+    let sql = "UPDATE full_text SET value = ?1 WHERE name = 'tokens'";
+    assert_eq!(other.execute(sql, [rules]).unwrap(), 1);
+    before
+}
+
+const NEWER: &str = "1, Unicode 99.0.0 and 99.0.0";
+
+#[test]
+fn an_index_whose_text_was_cut_by_a_newer_program_is_used_and_kept() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    let own = set_rules(dir.path(), NEWER);
+    let before = database(dir.path());
+    for round in 0..2 {
+        let (storage, _reader) = open_reading(dir.path());
+        say(&storage, &format!("c{round}"), "quince");
+        say(&storage, "a", "apple");
+        assert_eq!(all(&storage), all(&plain(dir.path())));
+        wait(storage.verify_index()).unwrap();
+        assert_eq!(all(&storage), all(&plain(dir.path())));
+        let hits = search(&storage, "apple");
+        assert_eq!(hits.page.items.len(), 1, "what is there is found");
+        assert!(hits.partial.is_some(), "it may not be all");
+        assert_eq!(database(dir.path()), before);
+        let reader = Reader(plain(dir.path()));
+        let rebuilt = wait(storage.full_text().unwrap().rebuild(&reader, &|_| {}));
+        assert_eq!(rebuilt.unwrap_err().kind(), ErrorKind::UnsupportedVersion);
+    }
+    // The newer program reads what waits.
+    set_rules(dir.path(), &own);
+    let (storage, _reader) = open_reading(dir.path());
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "quince"), ["c0:0", "c1:0"]);
+    assert_eq!(found(&storage, "apple"), ["a:0", "a:1", "a:2"]);
+    assert_eq!(database(dir.path()), before);
+}
+
+#[test]
+fn what_a_newer_program_has_cut_and_this_one_deletes_leaves_the_index() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    set_rules(dir.path(), NEWER);
+    let (storage, _reader) = open_reading(dir.path());
+    wait(storage.purge(&key("a"))).unwrap();
+    let holds = |content: &Vec<u8>| content.windows(5).any(|window| window == b"apple");
+    assert!(!index_files(dir.path()).iter().any(|(_, content)| holds(content)));
+    assert_eq!(ids(&storage), ["b"]);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "pear"), ["b:0"]);
+    assert_eq!(found(&storage, "apple"), [""; 0]);
+}
+
+#[test]
+fn an_index_whose_text_was_cut_by_older_rules_is_built_anew() {
+    for rules in ["1, Unicode 3.0.0 and 3.0.0", "", "0"] {
+        let dir = tempdir();
+        drop(prepare(dir.path()));
+        set_rules(dir.path(), rules);
+        let before = database(dir.path());
+        let (storage, _reader) = open_reading(dir.path());
+        check(rules, &storage, &["a", "b"]);
+        assert_ne!(database(dir.path()), before);
+    }
+}
+
+#[test]
+fn an_index_of_another_store_is_not_believed() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    let other = tempdir();
+    let storage = open(other.path());
+    say(&storage, "z", "plum");
+    drop(storage);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    std::fs::create_dir(dir.path().join("index")).unwrap();
+    for (path, content) in index_files(other.path()) {
+        std::fs::write(dir.path().join("index").join(path.file_name().unwrap()), content).unwrap();
+    }
+    check_before_it_is_verified(dir.path(), &["a", "b"]);
+}
+
+/// A copy's index says what the original's logs were.
+#[cfg(unix)]
+#[test]
+fn an_index_that_was_copied_with_its_store_is_not_believed() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    let copied = tempdir();
+    for (path, content) in files(dir.path()) {
+        let to = copied.path().join(path.strip_prefix(dir.path()).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, content).unwrap();
+    }
+    // What the copy missed.
+    std::fs::remove_file(log_path(copied.path(), "b")).unwrap();
+    check_before_it_is_verified(copied.path(), &["a"]);
+}
+
+fn check_before_it_is_verified(root: &Path, expected: &[&str]) {
+    let held = doubted::unverified(root);
+    let storage = open(root);
+    let mut listed = ids(&storage);
+    listed.sort();
+    assert_eq!(listed, expected);
+    drop(held);
+    wait(storage.verify_index()).unwrap();
+    let mut listed = ids(&storage);
+    listed.sort();
+    assert_eq!(listed, expected);
+}
+
 #[test]
 fn an_index_without_one_of_its_tables_is_built_anew() {
     for table in ["ahead", "sessions", "docs", "state"] {

@@ -6,7 +6,7 @@ use super::processes::Other;
 use super::*;
 
 /// Keeps everybody from verifying the index of a store that is open for the first time.
-fn unverified(root: &Path) -> File {
+pub(super) fn unverified(root: &Path) -> File {
     let path = root.join("locks/index-verify.lock");
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
     let file = file.unwrap();
@@ -137,7 +137,8 @@ fn what_another_process_could_not_write_to_the_index_is_listed_at_once() {
         check("still unwritable", storage);
     }
     // It keeps nothing else out.
-    let later: Vec<_> = search(&storage, "later").page.items.into_iter().map(|hit| hit.key).collect();
+    let later: Vec<_> =
+        search(&storage, "later").page.items.into_iter().map(|hit| hit.key).collect();
     assert_eq!(later, [key("b")]);
     wait(storage.purge(&key("c"))).unwrap();
     drop(other);
@@ -164,8 +165,7 @@ fn a_row_that_cannot_be_written_keeps_no_other_out() {
         });
     }
     let hits = search(&storage, "pear");
-    let mut ids: Vec<String> =
-        hits.page.items.iter().map(|hit| hit.key.id.to_string()).collect();
+    let mut ids: Vec<String> = hits.page.items.iter().map(|hit| hit.key.id.to_string()).collect();
     ids.sort();
     assert_eq!(ids, ["a", "b", "d"]);
     assert!(hits.partial.is_some());

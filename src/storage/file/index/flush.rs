@@ -102,7 +102,8 @@ impl Shared {
             let mut texts = Vec::new();
             for (key, entry) in entries {
                 let Some(found) = self.still_there(key, entry.head.incarnation)? else { continue };
-                rows::put_written(connection, key, entry, &found, &mut texts)?;
+                let texts = generation.cuts.then_some(&mut texts);
+                rows::put_written(connection, key, entry, &found, texts)?;
             }
             full_text::put_all(connection, texts)
         });

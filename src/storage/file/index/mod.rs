@@ -35,9 +35,9 @@ use super::heads;
 use super::layout::{self, Layout};
 use super::system::FileIdentity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::file::unindexed::Doubts;
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
-use crate::storage::file::unindexed::Doubts;
 use crate::storage::{Extract, SessionKey, WriterId};
 
 mod dirty;
@@ -114,7 +114,7 @@ impl Index {
         let shared = Arc::new(Shared {
             disk: Arc::clone(disk),
             layout: Arc::clone(layout),
-            generations: Generations::new(disk),
+            generations: Generations::new(disk, layout)?,
             dirty: Mutex::default(),
             wake: Condvar::new(),
             writing: Mutex::default(),

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `logs` | what a session's log looked like when its head was read, and how far its text is in |
 //! | `ahead` | stretches of revisions whose text came before that of the ones below them |
-//! | `state` | `complete` once all logs are in; how often it was `synced` |
+//! | `state` | `complete` once all logs are in; of which `store` it is; how often it was `synced` |
 //!
 //! A row says where its session stood at some moment, and never goes back: one that was made from
 //! an append gives way to a higher revision. Only what was read from a file that is still the same
@@ -101,6 +101,17 @@ pub(super) fn set_complete(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// The store that it was made of.
+pub(super) fn seal(connection: &Connection) -> Result<Option<String>> {
+    let mut query = connection.prepare_cached("SELECT value FROM state WHERE name = 'store'")?;
+    Ok(query.query_row((), |row| row.get(0)).optional()?)
+}
+
+pub(super) fn set_seal(connection: &Connection, seal: &str) -> Result<()> {
+    connection.execute("INSERT INTO state VALUES ('store', ?1)", [seal])?;
+    Ok(())
+}
+
 pub(super) fn set_incomplete(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM state WHERE name = 'complete'", ())?;
     Ok(())
@@ -120,13 +131,13 @@ pub(super) fn order(head: &Head) -> impl Ord + use<> {
     (head.incarnation, head.revision, head.base)
 }
 
-/// Brings in what a process wrote: the texts to be indexed are added to `texts`.
+/// Brings in what a process wrote: the texts to be indexed are added to `texts`, if they can be.
 pub(super) fn put_written<'e>(
     connection: &Connection,
     key: &SessionKey,
     entry: &'e Entry,
     found: &Metadata,
-    texts: &mut Vec<(SessionRow, &'e TurnText)>,
+    texts: Option<&mut Vec<(SessionRow, &'e TurnText)>>,
 ) -> Result<()> {
     let old = catalogue::get(connection, key)?;
     if old.as_ref().is_some_and(|(_, old)| old.incarnation > entry.head.incarnation) {
@@ -167,7 +178,9 @@ pub(super) fn put_written<'e>(
             &entry.head
         }
     };
-    take_texts(connection, row, entry, &mut log, texts)?;
+    if let Some(texts) = texts {
+        take_texts(connection, row, entry, &mut log, texts)?;
+    }
     set_log(connection, row, &log, newest)
 }
 
@@ -433,7 +446,11 @@ fn turns_of(connection: &Connection, row: SessionRow) -> Result<Vec<u64>> {
     turns.map(|turn| unsigned(turn?)).collect()
 }
 
+/// What was cut by other rules cannot be taken out by these: the index must be built anew.
 fn forget_text(connection: &Connection, row: SessionRow) -> Result<()> {
+    if !full_text::is_current(connection)? && !turns_of(connection, row)?.is_empty() {
+        return Err(SqliteError::damaged("a text was cut by the rules of a newer program"));
+    }
     full_text::remove_session(connection, row)?;
     forget_progress(connection, row)
 }

@@ -15,7 +15,9 @@ use crate::storage::{Cursor, Extract, FullText, OnProgress, Page, Progress, Text
 
 /// The turns of an index's text are found as soon as the call that wrote them has returned; those
 /// that another process wrote within 200 ms. While the index is being built, and where it cannot be
-/// used, what is found is partial.
+/// used, what is found is partial. So it is where a program with a newer version of Unicode has cut
+/// the text into words: then the text of new turns waits for that program, and a deletion here has
+/// the index built anew.
 #[async_trait]
 impl FullText for FileStorage {
     fn attach(&self, extract: Weak<dyn Extract>) {
@@ -82,6 +84,10 @@ impl Index {
         let shared = &self.shared;
         self.verify()?;
         let generation = shared.present()?;
+        if !generation.cuts {
+            let newer = "the index's text is kept by a newer program; build the index anew instead";
+            return Err(Error::new(ErrorKind::UnsupportedVersion, newer));
+        }
         shared.read_texts(&generation, extract, false, on_progress)
     }
 }
@@ -99,7 +105,7 @@ impl Shared {
             let complete = rows::is_complete(connection)?;
             let (all, behind) = rows::progress(connection)?;
             let partial = match (complete, behind) {
-                (true, 0) => None,
+                (true, 0) if generation.cuts => None,
                 (complete, behind) => {
                     let total = complete.then_some(all);
                     Some(Progress { done: all - behind, total })

@@ -325,6 +325,9 @@ impl Shared {
     fn index_texts(&self, on_progress: OnProgress<'_>) -> Result<()> {
         let Some(extract) = self.extract() else { return Ok(()) };
         let generation = self.present()?;
+        if !generation.cuts {
+            return Ok(());
+        }
         if self.retries.swap(false, Ordering::AcqRel) {
             let wanted = generation.database.write(Sync::Normal, |c| rows::retry_refused(c));
             self.checked(&generation, wanted)?;
