@@ -20,7 +20,7 @@
 //! | a power cut | all since the last sync of the index, of all processes |
 //! | a write to the index that failed | that write |
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::disk::{Disk, parent};
@@ -95,19 +95,14 @@ fn name_of(writer: &WriterId) -> String {
     writer.0.replace(':', "-")
 }
 
-/// The writer of a mark, and what the mark's name ends with.
-fn writer_of(name: &str) -> Option<(WriterId, &str)> {
-    let (writer, kind) = name.split_at(name.find('.').unwrap_or(name.len()));
-    let (slot, number) = writer.split_once('-')?;
-    Some((WriterId(format!("{slot}:{number}")), kind))
-}
-
 #[cfg(feature = "sqlite")]
 mod doubts {
+    use std::path::Path;
+
     use bytes::Bytes;
 
-    use super::{BLIND, Disk, FileError, Path, PathBuf, WriterId, layout, name_of, writer_of};
-    use super::{give_up_index, parent};
+    use super::{BLIND, Disk, FileError, PathBuf, WriterId};
+    use super::{give_up_index, layout, name_of, parent};
     use crate::storage::file::writers;
 
     const LOST: &str = ".lost";
@@ -184,5 +179,12 @@ mod doubts {
         disk.ensure_dir(parent(path))?;
         let _alone = writers::look_alone(disk)?;
         disk.write(path, failure.to_string().as_bytes())
+    }
+
+    /// The writer of a mark, and what the mark's name ends with.
+    fn writer_of(name: &str) -> Option<(WriterId, &str)> {
+        let (writer, kind) = name.split_at(name.find('.').unwrap_or(name.len()));
+        let (slot, number) = writer.split_once('-')?;
+        Some((WriterId(format!("{slot}:{number}")), kind))
     }
 }

@@ -40,7 +40,7 @@ fn a_storage_is_marked_from_its_first_change_until_it_is_closed() {
     say(&storage, "a", "apple");
     say(&storage, "a", "pear");
     let own = storage.writer().0.replace(':', "-");
-    assert_eq!(marks(dir.path()), [own.clone()]);
+    assert_eq!(marks(dir.path()), std::slice::from_ref(&own));
     let reads = open(dir.path());
     assert_eq!(ids(&reads), ["a"]);
     assert_eq!(marks(dir.path()), [own]);
