@@ -51,9 +51,11 @@ fn the_directory_looks_as_the_format_says() {
     locks/store.lock
     locks/writer-000.id <16>
     locks/writer-000.lock
+    locks/writers.lock
     sessions/local/%c3%9cber%20uns.jsonl {"rev":1,"turn":0,"kind":"log","at":"2026-01-01T00:00:00.000Z","batch":"0000000000000001","head":{"created":"2026-01-01T00:00:00Z","active":"2026-01-01T00:00:00Z"},"body":{"text":"record 1 of 1"},"sum":"5d3ded21"}
     sessions/local/0199a8f0-7a4e.jsonl {"rev":1,"turn":0,"kind":"log","at":"2026-01-01T00:00:00.000Z","batch":"0000000000000001","head":{"created":"2026-01-01T00:00:00Z","active":"2026-01-01T00:00:00Z"},"body":{"text":"record 1 of 1"},"sum":"5d3ded21"}
     tombstones/<64>.json {"incarnation":1}
+    unindexed/000-<16>
     "#);
 }
 

@@ -151,6 +151,7 @@ impl State {
             kind: if number.is_some() { FileKind::File } else { FileKind::Directory },
             len: file.map_or(0, |file| file.seen.len() as u64),
             modified: SystemTime::UNIX_EPOCH + Duration::from_millis(modified),
+            changed: None,
             identity: Some(FileIdentity { device: 1, file: number.unwrap_or(0) }),
         }
     }

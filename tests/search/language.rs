@@ -20,6 +20,14 @@ fn words(query: &TextQuery) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
+fn an_unknown_filter_of_any_length_is_named_in_a_short_message() {
+    let text = format!("{}:x", "long".repeat(1_000));
+    let error = Query::parse(&text).unwrap_err().to_string();
+    assert!(error.contains("there is no filter `longlong"), "{error}");
+    assert!(error.chars().count() < 500, "{error}");
+}
+
+#[test]
 fn words_phrases_prefixes_and_exclusions() {
     for (text, all, none) in [
         ("Parser lexer", &["parser", "lexer"][..], &[][..]),

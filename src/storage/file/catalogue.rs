@@ -8,6 +8,8 @@ use super::changes::Change;
 use super::engine::{Engine, lock};
 use super::error::FileError;
 use super::heads::{self, Found, Heads};
+#[cfg(feature = "sqlite")]
+use super::index::Row;
 use super::layout;
 use super::system::{FileKind, Metadata};
 use crate::error::Result;
@@ -16,10 +18,36 @@ use crate::storage::{
     Cursor, Head, ListQuery, OnProgress, Page, Progress, SessionHead, SessionKey, listing,
 };
 
-/// Heads by log, each with what its file looked like; none where it belongs to a deleted life.
+/// The heads of an owner's logs, each with what its file looked like; none where it belongs to a
+/// deleted life.
+type Seen = HashMap<PathBuf, (Metadata, Option<Head>)>;
+
+/// With fewer logs to be read than this the index's rows are not looked at.
+#[cfg(feature = "sqlite")]
+const FEW: usize = 32;
+
+/// The index's rows of an owner's sessions, by id.
+type Indexed = HashMap<String, Row>;
+
+/// There are none.
+#[cfg(not(feature = "sqlite"))]
+#[derive(Debug)]
+enum Row {}
+
+#[cfg(not(feature = "sqlite"))]
+impl Row {
+    fn is_of(&self, _: &Metadata) -> bool {
+        match *self {}
+    }
+
+    fn head(&self) -> Option<Head> {
+        match *self {}
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    heads: Mutex<HashMap<PathBuf, (Metadata, Option<Head>)>>,
+    owners: Mutex<HashMap<OwnerId, Seen>>,
 }
 
 impl Engine {
@@ -158,7 +186,7 @@ impl Engine {
     ) -> Result<Vec<SessionHead>> {
         let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
         let mut found = Vec::with_capacity(logs.len());
-        for (key, head) in self.heads_at(heads, logs)? {
+        for (key, head) in self.heads_at(owner, heads, logs)? {
             let gone = half_deleted.contains(&key)
                 && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
             if !gone {
@@ -182,7 +210,7 @@ impl Engine {
     }
 
     fn warm(&self, on_progress: OnProgress<'_>) -> Result<()> {
-        lock(&self.catalogue.heads).clear();
+        lock(&self.catalogue.owners).clear();
         let owners = heads::owners(&self.disk, &self.layout)?;
         let total = Some(owners.len() as u64);
         for (done, owner) in (1..).zip(owners) {
@@ -192,51 +220,121 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn forget_head(&self, log: &Path) {
-        lock(&self.catalogue.heads).remove(log);
+    pub(super) fn forget_head(&self, key: &SessionKey) {
+        if let Some(seen) = lock(&self.catalogue.owners).get_mut(&key.owner) {
+            seen.remove(&self.layout.log(key));
+        }
     }
 
     /// The heads of these logs: those that look as they did before are not read again.
     fn heads_at(
         &self,
+        owner: &OwnerId,
         heads: &Heads<'_>,
         logs: Vec<(SessionKey, PathBuf)>,
     ) -> Result<Vec<(SessionKey, Head)>, FileError> {
-        let (mut known, mut unknown) = (Vec::with_capacity(logs.len()), Vec::new());
+        // What is not among the logs any more is forgotten.
+        let mut before = lock(&self.catalogue.owners).remove(owner).unwrap_or_default();
+        #[cfg(feature = "sqlite")]
+        let indexed = self.indexed_heads(owner, &logs, &before);
+        #[cfg(not(feature = "sqlite"))]
+        let indexed = Indexed::new();
+        let (mut seen, mut unknown) = (Seen::with_capacity(logs.len()), Vec::new());
+        let mut known = Vec::with_capacity(logs.len());
         for (key, path) in logs {
-            match self.known_head(&path)? {
-                Known::Same(head) => known.extend(head.map(|head| (key, *head))),
-                Known::Gone => {}
-                Known::Changed => unknown.push((key, path)),
+            let head = match before.remove(&path) {
+                Some((look, head)) => {
+                    self.unchanged(&path, |found| *found == look)?.zip(Some(head))
+                }
+                None => indexed.get(key.id.as_str()).map_or(Ok(None), |row| {
+                    let unchanged = self.unchanged(&path, |found| row.is_of(found))?;
+                    Ok::<_, FileError>(unchanged.zip(row.head().map(Some)))
+                })?,
+            };
+            match head {
+                Some((look, head)) => {
+                    known.extend(head.clone().map(|head| (key, head)));
+                    seen.insert(path, (look, head));
+                }
+                None => unknown.push((key, path)),
             }
         }
         let read = heads.read_all(&unknown);
-        let mut catalogue = lock(&self.catalogue.heads);
         for ((key, path), found) in unknown.into_iter().zip(read) {
             let Some(Found { look, head }) = found else { continue };
             if let Some(look) = look {
-                catalogue.insert(path, (look, head.clone()));
+                seen.insert(path, (look, head.clone()));
             }
             known.extend(head.map(|head| (key, head)));
+        }
+        if !seen.is_empty() {
+            lock(&self.catalogue.owners).insert(owner.clone(), seen);
         }
         Ok(known)
     }
 
-    fn known_head(&self, path: &Path) -> Result<Known, FileError> {
-        if !lock(&self.catalogue.heads).contains_key(path) {
-            return Ok(Known::Changed);
+    /// What a log looks like if it looks as it is known.
+    fn unchanged(
+        &self,
+        path: &Path,
+        is_known: impl FnOnce(&Metadata) -> bool,
+    ) -> Result<Option<Metadata>, FileError> {
+        Ok(self.disk.metadata(path)?.filter(is_known))
+    }
+
+    /// The index's rows of an owner's sessions, where more than a few are not known here. Each must
+    /// be compared with its log. Rows that cannot be had are read from the logs.
+    #[cfg(feature = "sqlite")]
+    fn indexed_heads(
+        &self,
+        owner: &OwnerId,
+        logs: &[(SessionKey, PathBuf)],
+        seen: &Seen,
+    ) -> Indexed {
+        let unknown = logs.iter().filter(|(_, path)| !seen.contains_key(path)).count();
+        match &self.index {
+            Some(index) if unknown > FEW => index.rows(owner).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the index cannot be read");
+                Indexed::new()
+            }),
+            _ => Indexed::new(),
         }
-        let Some(found) = self.disk.metadata(path)? else { return Ok(Known::Gone) };
-        Ok(match lock(&self.catalogue.heads).get(path) {
-            Some((seen, head)) if *seen == found => Known::Same(head.clone().map(Box::new)),
-            _ => Known::Changed,
-        })
     }
 }
 
-/// What is known of a log without opening it.
-enum Known {
-    Same(Option<Box<Head>>),
-    Changed,
-    Gone,
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::real::RealFileSystem;
+    use super::*;
+    use crate::id::SessionId;
+    use crate::storage::file::FileStorage;
+
+    #[test]
+    fn what_is_remembered_of_a_log_is_forgotten_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = FileStorage::with_files(dir.path(), Arc::new(RealFileSystem)).unwrap();
+        let engine = &*storage.engine;
+        let [local, other] = ["local", "other"].map(|owner| OwnerId::new(owner).unwrap());
+        let add = |owner: &OwnerId, id: &str| {
+            let key = SessionKey::new(owner.clone(), SessionId::new(id).unwrap());
+            let path = engine.layout.log(&key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "no log").unwrap();
+            path
+        };
+        let logs = [add(&local, "a"), add(&local, "b"), add(&other, "a")];
+        let remembered = || {
+            assert!(engine.scan_heads(&local).unwrap().len() <= 2);
+            assert!(engine.scan_heads(&other).unwrap().len() <= 1);
+            lock(&engine.catalogue.owners).values().map(HashMap::len).sum::<usize>()
+        };
+        assert_eq!(remembered(), 3);
+        for (left, log) in [2, 1, 0].into_iter().zip(logs) {
+            std::fs::remove_file(log).unwrap();
+            assert_eq!(remembered(), left);
+        }
+        assert!(lock(&engine.catalogue.owners).is_empty());
+    }
 }

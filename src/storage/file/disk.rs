@@ -87,7 +87,6 @@ impl Disk {
     }
 
     /// Whether a database engine finds its files at the paths of this disk.
-    #[cfg(feature = "sqlite")]
     pub(super) fn is_native(&self) -> bool {
         self.files.is_native()
     }

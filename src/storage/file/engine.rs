@@ -16,6 +16,7 @@ use super::layout::{self, Layout};
 use super::locks::{Held, Locks};
 use super::system::{FileIdentity, FileSystem, OpenFile, OpenHow};
 use super::tail::{Log, Tail};
+use super::unindexed::Mark;
 use super::watch::Watchers;
 use super::writers::Writer;
 use crate::error::Result;
@@ -33,6 +34,8 @@ pub(super) struct Engine {
     pub(super) writer: Writer,
     pub(super) watchers: Watchers,
     pub(super) catalogue: Catalogue,
+    /// None where no index can be.
+    mark: Option<Mark>,
     #[cfg(feature = "sqlite")]
     pub(super) index: Option<Arc<Index>>,
     logs: Mutex<OpenLogs>,
@@ -67,6 +70,12 @@ impl Engine {
         disk.ensure_root()?;
         Layout::check(&disk)?;
         disk.ensure_dir(&layout::locks(root))?;
+        if disk.is_native()
+            && let Err(error) = disk.ensure_dir(&layout::unindexed(root))
+        {
+            // Whoever writes comes across it again.
+            tracing::warn!(%error, "no marks can be left");
+        }
         let path = layout::locks(root).join("store.lock");
         let guard = disk.lock_file(&path)?;
         guard.lock().map_err(disk.failed("lock", &path))?;
@@ -74,9 +83,16 @@ impl Engine {
         let writer = Writer::take(&disk)?;
         drop(guard);
         let layout = Arc::new(layout);
+        #[cfg(feature = "sqlite")]
+        let index = open_index(&disk, &layout, &writer);
+        #[cfg(feature = "sqlite")]
+        let keeps_index = index.is_some();
+        #[cfg(not(feature = "sqlite"))]
+        let keeps_index = false;
         let engine = Self {
+            mark: disk.is_native().then(|| Mark::new(&disk, writer.id(), keeps_index)),
             #[cfg(feature = "sqlite")]
-            index: open_index(&disk, &layout),
+            index,
             disk,
             layout,
             locks: Locks::new(),
@@ -98,7 +114,11 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The session's lock, for whoever changes its log.
     pub(super) fn lock_session(&self, key: &SessionKey) -> Result<Held<'_>, FileError> {
+        if let Some(mark) = &self.mark {
+            mark.set(&self.disk);
+        }
         self.locks.lock(&self.disk, &["session", key.owner.as_str(), key.id.as_str()])
     }
 
@@ -289,14 +309,31 @@ impl Engine {
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl Drop for Engine {
+    /// A mark stays where something is not in the index, or not durably.
+    fn drop(&mut self) {
+        let Some(index) = &self.index else { return };
+        if let Some(mark) = self.mark.as_ref().filter(|mark| mark.is_set())
+            && index.settle()
+        {
+            mark.clear(&self.disk);
+        }
+        index.part(self.writer.id());
+    }
+}
+
 /// The store's index. Without one, lists go through the logs and nothing is searched.
 #[cfg(feature = "sqlite")]
-fn open_index(disk: &Arc<Disk>, layout: &Arc<Layout>) -> Option<Arc<Index>> {
+fn open_index(disk: &Arc<Disk>, layout: &Arc<Layout>, writer: &Writer) -> Option<Arc<Index>> {
     if !disk.is_native() {
         return None;
     }
     match Index::open(disk, layout) {
-        Ok(index) => Some(index),
+        Ok(index) => {
+            index.join(writer.id());
+            Some(index)
+        }
         Err(error) => {
             tracing::warn!(%error, "the store's index cannot be used, nor another one made");
             None

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use semver::Version;
 use serde::Deserialize;
+#[cfg(feature = "sqlite")]
+use sha2::{Digest as _, Sha256};
 
 use super::disk::Disk;
 use super::error::FileError;
@@ -21,6 +23,8 @@ pub(super) const FORMAT: &str = "1.0.0";
 pub(super) const LOG: &str = ".jsonl";
 /// The ending of a document's name.
 pub(super) const DOCUMENT: &str = ".doc";
+/// The file that names the database which is the index.
+pub(super) const INDEX_POINTER: &str = "current";
 const MARKER: &str = "chatkeep.json";
 
 /// How many sessions' paths are kept in mind.
@@ -97,6 +101,19 @@ impl Layout {
             return Err(damaged("it has no salt".to_owned()));
         }
         Ok(Some(marker))
+    }
+
+    /// By which what is derived from this store is told from what was derived from another, or from
+    /// a copy, whose logs are other files.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn seal(&self, disk: &Disk) -> Result<String, FileError> {
+        let marker = disk.metadata(&self.root.join(MARKER))?;
+        let hash = Sha256::digest(format!("index {}", self.salt));
+        let mut seal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(identity) = marker.and_then(|marker| marker.identity) {
+            seal = format!("{seal} {}", identity.file);
+        }
+        Ok(seal)
     }
 
     pub(super) fn sessions(&self) -> PathBuf {
@@ -181,6 +198,10 @@ impl Layout {
 
 pub(super) fn locks(root: &Path) -> PathBuf {
     root.join("locks")
+}
+
+pub(super) fn unindexed(root: &Path) -> PathBuf {
+    root.join("unindexed")
 }
 
 pub(super) fn index(root: &Path) -> PathBuf {

@@ -9,6 +9,7 @@
 //! | `documents/<owner>/<name>.doc` | small documents; the store's own under `+store` |
 //! | `tombstones/<hash>.json` | that a session of this salted hash was deleted |
 //! | `purging/<hash>.json` | that a deletion has begun |
+//! | `unindexed/` | marks of who has changed logs that the index may not know of |
 //! | `locks/` | lock files, never removed |
 //! | `index/` | with the feature `sqlite`: lists and full text, derived, deletable at any moment |
 //!
@@ -55,6 +56,7 @@ mod rewrite;
 mod scan;
 mod system;
 mod tail;
+mod unindexed;
 mod watch;
 mod writers;
 

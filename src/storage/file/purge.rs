@@ -131,7 +131,7 @@ impl Engine {
         self.disk.sync_dir(parent(&self.layout.tombstone(key)))?;
         self.forget(key);
         let log = self.layout.log(key);
-        self.forget_head(&log);
+        self.forget_head(key);
         let bytes = self.disk.metadata(&log)?.map_or(0, |found| found.len);
         self.disk.remove(&log)?;
         self.disk.remove(&with_suffix(&log, UNFINISHED))?;

@@ -4,6 +4,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::time::Duration;
+use std::time::SystemTime;
 
 use super::system::{
     FileIdentity, FileKind, FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow,
@@ -146,8 +149,26 @@ fn describe(metadata: &fs::Metadata) -> io::Result<Metadata> {
         kind: kind_of(metadata.file_type()),
         len: metadata.len(),
         modified: metadata.modified()?,
+        changed: changed(metadata),
         identity: identity(metadata),
     })
+}
+
+#[cfg(unix)]
+fn changed(metadata: &fs::Metadata) -> Option<SystemTime> {
+    use std::os::unix::fs::MetadataExt;
+    let part = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).ok()?);
+    let seconds = Duration::from_secs(metadata.ctime().unsigned_abs());
+    let second = match metadata.ctime() {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(seconds),
+        _ => SystemTime::UNIX_EPOCH.checked_sub(seconds),
+    };
+    second?.checked_add(part)
+}
+
+#[cfg(not(unix))]
+fn changed(_metadata: &fs::Metadata) -> Option<SystemTime> {
+    None
 }
 
 #[cfg(unix)]

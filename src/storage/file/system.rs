@@ -103,8 +103,11 @@ pub struct Metadata {
     pub kind: FileKind,
     /// Its length in bytes.
     pub len: u64,
-    /// When it was last changed.
+    /// When its content was last changed, which a tool may set to anything.
     pub modified: SystemTime,
+    /// When anything of it was last changed, which the system alone sets; `None` where it does not
+    /// keep this.
+    pub changed: Option<SystemTime>,
     /// Which file it is, as long as it exists; `None` where the system cannot tell.
     pub identity: Option<FileIdentity>,
 }

@@ -13,6 +13,10 @@ pub(super) enum RedbError {
     Engine { operation: &'static str, source: ::redb::Error },
     #[error("the database failed to commit: the change may or may not be there")]
     Unknown { source: ::redb::Error },
+    #[error(
+        "the database panicked while it committed: the change may or may not be there: {problem}"
+    )]
+    Panicked { problem: String },
     #[error("the database's pages contradict each other: {problem}")]
     Broken { problem: String },
     #[error("the database holds tables of {found}, this version knows {known}")]
@@ -36,7 +40,7 @@ impl RedbError {
         match self {
             Self::InUse { .. } => ErrorKind::Busy,
             Self::Engine { source, .. } => kind_of(source),
-            Self::Unknown { .. } => ErrorKind::Indeterminate,
+            Self::Unknown { .. } | Self::Panicked { .. } => ErrorKind::Indeterminate,
             Self::Broken { .. } => ErrorKind::Corrupt,
             Self::OtherLayout { .. } => ErrorKind::UnsupportedVersion,
             Self::File { .. } => ErrorKind::Unavailable,
@@ -73,7 +77,9 @@ impl From<RedbError> for Error {
             | RedbError::Engine { source, .. }
             | RedbError::Unknown { source } => converted.caused_by(source),
             RedbError::File { source } => converted.caused_by(source),
-            RedbError::Broken { .. } | RedbError::OtherLayout { .. } => converted,
+            RedbError::Panicked { .. }
+            | RedbError::Broken { .. }
+            | RedbError::OtherLayout { .. } => converted,
         }
     }
 }

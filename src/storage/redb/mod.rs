@@ -16,6 +16,7 @@
 
 mod error;
 
+use std::any::Any;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -180,7 +181,7 @@ impl Redb {
                 table.insert(&key[..], &value[..]).map_err(failed())?;
             }
         }
-        write.commit().map_err(|source| RedbError::Unknown { source: source.into() })?;
+        settled(|| write.commit())?;
         Ok(Committed::Done)
     }
 }
@@ -200,13 +201,24 @@ fn make(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Commits. Whatever goes wrong, a panic as well, may come after the change has taken effect.
+fn settled(commit: impl FnOnce() -> Result<(), ::redb::CommitError>) -> Result<(), RedbError> {
+    let done = catch_unwind(AssertUnwindSafe(commit))
+        .map_err(|panic| RedbError::Panicked { problem: said(&*panic) })?;
+    done.map_err(|source| RedbError::Unknown { source: source.into() })
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it panicked".to_owned())
+}
+
 /// Runs a call of the engine, which panics where damaged pages contradict each other.
 fn whole<T>(call: impl FnOnce() -> Result<T, RedbError>) -> Result<T, RedbError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let problem = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let problem = problem.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(RedbError::Broken { problem: problem.unwrap_or_else(|| "it panicked".to_owned()) })
-    })
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| Err(RedbError::Broken { problem: said(&*panic) }))
 }
 
 impl fmt::Debug for Redb {
@@ -232,5 +244,24 @@ impl KeyValue for Redb {
 
     async fn commit(&self, batch: WriteBatch) -> Result<Committed> {
         Ok(whole(|| self.change(&batch))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_commit_that_panics_may_have_taken_effect() {
+        let panicked = settled(|| panic!("two pages of one number")).unwrap_err();
+        insta::assert_snapshot!(Error::from(panicked), @"outcome unknown: the database panicked while it committed: the change may or may not be there: two pages of one number");
+        let failed = ::redb::CommitError::Storage(::redb::StorageError::PreviousIo);
+        let failed = Error::from(settled(|| Err(failed)).unwrap_err());
+        assert_eq!(failed.kind(), crate::error::ErrorKind::Indeterminate);
+        assert!(settled(|| Ok(())).is_ok());
+        // Before the commit nothing has changed.
+        let broken = whole(|| -> Result<(), RedbError> { panic!("a page that is none") });
+        assert_eq!(Error::from(broken.unwrap_err()).kind(), crate::error::ErrorKind::Corrupt);
     }
 }

@@ -191,12 +191,33 @@ fn owner_or_new(connection: &Connection, owner: &OwnerId) -> Result<i64> {
     Ok(connection.last_insert_rowid())
 }
 
-/// The page of an owner's sessions that fit a query.
-pub(crate) fn page(
+/// The page of an owner's sessions that fit a query. One whose head is damaged is listed with the
+/// reason.
+pub(super) fn page(
     connection: &Connection,
     owner: &OwnerId,
     query: &ListQuery,
     after: Option<&Cursor>,
+) -> Result<Page<SessionHead>> {
+    page_of(connection, owner, query, after, listed)
+}
+
+/// The same where a damaged head is to be had from somebody else: it is an error here.
+pub(crate) fn sound_page(
+    connection: &Connection,
+    owner: &OwnerId,
+    query: &ListQuery,
+    after: Option<&Cursor>,
+) -> Result<Page<SessionHead>> {
+    page_of(connection, owner, query, after, |_, error| Err(error))
+}
+
+fn page_of(
+    connection: &Connection,
+    owner: &OwnerId,
+    query: &ListQuery,
+    after: Option<&Cursor>,
+    damaged: fn(&Row<'_>, SqliteError) -> Result<Head>,
 ) -> Result<Page<SessionHead>> {
     listing::check(query)?;
     let mark = listing::mark(query);
@@ -214,7 +235,7 @@ pub(crate) fn page(
             let next = last.map(|place: Place| listing::encode_cursor(&place)).transpose()?;
             return Ok(Page { items, next });
         }
-        let session = session_of(row, owner)?;
+        let session = session_of(row, owner, damaged)?;
         if items.len() + 1 == query.limit {
             let key = match query.order {
                 ListOrder::Title => PlaceKey::Title(row.get(7)?),
@@ -516,30 +537,59 @@ fn head_of(row: &Row<'_>) -> Result<Head> {
         .get_ref(4)?
         .as_str()
         .map_err(|e| SqliteError::damaged(format!("the session's head is not text: {e}")))?;
+    let place = [row.get(0)?, row.get(1)?, row.get(2)?];
+    head_from(place, row.get(3)?, json)
+}
+
+fn head_from([life, revision, base]: [i64; 3], token: String, json: &str) -> Result<Head> {
     let fields = serde_json::from_str(json)
         .map_err(|e| SqliteError::damaged(format!("the session's head is not a head: {e}")))?;
     Ok(Head {
-        incarnation: Incarnation::new(unsigned(row.get(0)?)?),
-        revision: Revision::new(unsigned(row.get(1)?)?),
-        base: Revision::new(unsigned(row.get(2)?)?),
-        token: VersionToken(row.get(3)?),
+        incarnation: Incarnation::new(unsigned(life)?),
+        revision: Revision::new(unsigned(revision)?),
+        base: Revision::new(unsigned(base)?),
+        token: VersionToken(token),
         fields,
     })
 }
 
-/// A session of a list. One whose head is damaged is listed with the reason.
-fn session_of(row: &Row<'_>, owner: &OwnerId) -> Result<SessionHead> {
+/// A head as it is stored, which costs less than to read it.
+#[derive(Debug)]
+pub(crate) struct StoredHead {
+    place: [i64; 3],
+    token: String,
+    json: String,
+}
+
+impl StoredHead {
+    /// Takes a row that begins with incarnation, revision, base, token and fields.
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self> {
+        let place = [row.get(0)?, row.get(1)?, row.get(2)?];
+        Ok(Self { place, token: row.get(3)?, json: row.get(4)? })
+    }
+
+    pub(crate) fn parse(&self) -> Result<Head> {
+        head_from(self.place, self.token.clone(), &self.json)
+    }
+}
+
+fn session_of(
+    row: &Row<'_>,
+    owner: &OwnerId,
+    damaged: fn(&Row<'_>, SqliteError) -> Result<Head>,
+) -> Result<SessionHead> {
     let key = SessionKey::new(owner.clone(), session_id(row.get(5)?)?);
-    let head = match head_of(row) {
-        Err(SqliteError::Damaged { problem }) => {
-            let active = row.get::<_, i64>(6)?.checked_neg().unwrap_or(i64::MAX);
-            let at = jiff::Timestamp::from_millisecond(active)
-                .map_err(|e| SqliteError::damaged(format!("a session's time: {e}")))?;
-            listing::unreadable(at, &problem)
-        }
-        head => head?,
-    };
+    let head = head_of(row).or_else(|error| damaged(row, error))?;
     Ok(SessionHead { key, head })
+}
+
+/// What is listed of a session whose head is damaged.
+fn listed(row: &Row<'_>, error: SqliteError) -> Result<Head> {
+    let SqliteError::Damaged { problem } = error else { return Err(error) };
+    let active = row.get::<_, i64>(6)?.checked_neg().unwrap_or(i64::MAX);
+    let at = jiff::Timestamp::from_millisecond(active)
+        .map_err(|e| SqliteError::damaged(format!("a session's time: {e}")))?;
+    Ok(listing::unreadable(at, &problem))
 }
 
 fn named(error: SqliteError, key: &SessionKey) -> SqliteError {

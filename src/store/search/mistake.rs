@@ -47,6 +47,17 @@ pub(super) enum Problem {
     TooMany(usize),
 }
 
+impl Problem {
+    /// A name may be as long as a query: no more of it is repeated than of the query.
+    pub(super) fn unknown_filter(name: &str, known: &[&str]) -> Self {
+        let (mut shown, cut) = cut_at(name, AROUND);
+        if cut {
+            shown.push('…');
+        }
+        Self::UnknownFilter { name: shown, known: known.join(", ") }
+    }
+}
+
 /// A problem and its place in the query's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mistake {

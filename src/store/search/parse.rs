@@ -165,9 +165,7 @@ impl<'t> Parser<'t> {
         let place = start..start + usize::from(excluded) + name.len() + 1;
         let known = FILTERS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
         let Some(key) = known else {
-            let problem =
-                Problem::UnknownFilter { name: name.to_owned(), known: FILTERS.join(", ") };
-            return mistake(problem, place);
+            return mistake(Problem::unknown_filter(name, &FILTERS), place);
         };
         if excluded {
             return mistake(Problem::ExcludedFilter, place);

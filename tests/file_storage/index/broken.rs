@@ -92,6 +92,195 @@ fn a_text_that_could_not_be_read_is_read_again_once_its_session_goes_on() {
     assert_eq!(found(&storage, "apple"), ["a:0"]);
 }
 
+/// Fails where the index could never be verified again.
+fn verified_in_time(storage: FileStorage) -> FileStorage {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(wait(storage.verify_index()).map(|()| storage)));
+    let verified = finished.recv_timeout(std::time::Duration::from_secs(20));
+    verified.expect("the index can be verified").unwrap()
+}
+
+#[test]
+fn a_thread_that_panics_keeps_nothing_from_being_verified() {
+    /// Lets go of whoever attached it, so that it is dropped where it reads; and panics there.
+    #[derive(Debug)]
+    struct Last(std::sync::Mutex<Option<Arc<dyn Extract>>>, std::sync::mpsc::Sender<()>);
+
+    #[async_trait]
+    impl Extract for Last {
+        async fn extract(&self, _: &SessionKey) -> Result<Extracted> {
+            drop(self.0.lock().unwrap().take());
+            Err(Error::new(ErrorKind::Corrupt, "unreadable"))
+        }
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.1.send(()).unwrap();
+            panic!("an adopter's code");
+        }
+    }
+
+    let dir = tempdir();
+    let storage = unread(dir.path());
+    wait(storage.verify_index()).unwrap();
+    let (dropped, was_dropped) = std::sync::mpsc::channel();
+    let last = Arc::new(Last(std::sync::Mutex::default(), dropped));
+    let extract: Arc<dyn Extract> = Arc::clone(&last) as _;
+    let weak = Arc::downgrade(&extract);
+    *last.0.lock().unwrap() = Some(extract);
+    drop(last);
+    // A thread of the index reads, since somebody has come who can.
+    storage.full_text().unwrap().attach(weak);
+    was_dropped.recv_timeout(std::time::Duration::from_secs(20)).expect("the text is read");
+    let storage = verified_in_time(storage);
+    assert_eq!(ids(&storage), ["a"]);
+}
+
+#[test]
+fn a_damaged_row_is_not_listed_in_the_place_of_its_session() {
+    let dir = tempdir();
+    let (storage, _reader) = prepare(dir.path());
+    let before = all(&storage);
+    let other = rusqlite::Connection::open(database(dir.path())).unwrap();
+    let changed = other.execute("UPDATE sessions SET head = '{' WHERE session = 'a'", ()).unwrap();
+    assert_eq!(changed, 1);
+    drop(other);
+    assert_eq!(all(&storage), before);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(all(&storage), before);
+    assert_eq!(found(&storage, "apple"), ["a:0"]);
+}
+
+/// Says that the index's text was cut by other rules; the ones before.
+fn set_rules(root: &Path, rules: &str) -> String {
+    let other = rusqlite::Connection::open(database(root)).unwrap();
+    let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
+    let before = other.query_row(sql, (), |row| row.get(0)).unwrap();
+    let sql = "UPDATE full_text SET value = ?1 WHERE name = 'tokens'";
+    assert_eq!(other.execute(sql, [rules]).unwrap(), 1);
+    before
+}
+
+const NEWER: &str = "1, Unicode 99.0.0 and 99.0.0";
+
+#[test]
+fn an_index_whose_text_was_cut_by_a_newer_program_is_used_and_kept() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    let own = set_rules(dir.path(), NEWER);
+    let before = database(dir.path());
+    for round in 0..2 {
+        let (storage, _reader) = open_reading(dir.path());
+        say(&storage, &format!("c{round}"), "quince");
+        say(&storage, "a", "apple");
+        assert_eq!(all(&storage), all(&plain(dir.path())));
+        wait(storage.verify_index()).unwrap();
+        assert_eq!(all(&storage), all(&plain(dir.path())));
+        let hits = search(&storage, "apple");
+        assert_eq!(hits.page.items.len(), 1, "what is there is found");
+        assert!(hits.partial.is_some(), "it may not be all");
+        assert_eq!(database(dir.path()), before);
+        let reader = Reader(plain(dir.path()));
+        let rebuilt = wait(storage.full_text().unwrap().rebuild(&reader, &|_| {}));
+        assert_eq!(rebuilt.unwrap_err().kind(), ErrorKind::UnsupportedVersion);
+    }
+    // The newer program reads what waits.
+    set_rules(dir.path(), &own);
+    let (storage, _reader) = open_reading(dir.path());
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "quince"), ["c0:0", "c1:0"]);
+    assert_eq!(found(&storage, "apple"), ["a:0", "a:1", "a:2"]);
+    assert_eq!(database(dir.path()), before);
+}
+
+#[test]
+fn what_a_newer_program_has_cut_and_this_one_deletes_leaves_the_index() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    set_rules(dir.path(), NEWER);
+    let (storage, _reader) = open_reading(dir.path());
+    wait(storage.purge(&key("a"))).unwrap();
+    let holds = |content: &Vec<u8>| content.windows(5).any(|window| window == b"apple");
+    assert!(!index_files(dir.path()).iter().any(|(_, content)| holds(content)));
+    assert_eq!(ids(&storage), ["b"]);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(found(&storage, "pear"), ["b:0"]);
+    assert_eq!(found(&storage, "apple"), [""; 0]);
+}
+
+#[test]
+fn an_index_whose_text_was_cut_by_older_rules_is_built_anew() {
+    for rules in ["1, Unicode 3.0.0 and 3.0.0", "", "0"] {
+        let dir = tempdir();
+        drop(prepare(dir.path()));
+        set_rules(dir.path(), rules);
+        let before = database(dir.path());
+        let (storage, _reader) = open_reading(dir.path());
+        check(rules, &storage, &["a", "b"]);
+        assert_ne!(database(dir.path()), before);
+    }
+}
+
+#[test]
+fn an_index_of_another_store_is_not_believed() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    let other = tempdir();
+    let storage = open(other.path());
+    say(&storage, "z", "plum");
+    drop(storage);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    std::fs::create_dir(dir.path().join("index")).unwrap();
+    for (path, content) in index_files(other.path()) {
+        std::fs::write(dir.path().join("index").join(path.file_name().unwrap()), content).unwrap();
+    }
+    check_before_it_is_verified(dir.path(), &["a", "b"]);
+}
+
+/// A copy's index says what the original's logs were.
+#[cfg(unix)]
+#[test]
+fn an_index_that_was_copied_with_its_store_is_not_believed() {
+    let dir = tempdir();
+    drop(prepare(dir.path()));
+    let copied = tempdir();
+    for (path, content) in files(dir.path()) {
+        let to = copied.path().join(path.strip_prefix(dir.path()).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, content).unwrap();
+    }
+    // What the copy missed.
+    std::fs::remove_file(log_path(copied.path(), "b")).unwrap();
+    check_before_it_is_verified(copied.path(), &["a"]);
+}
+
+fn check_before_it_is_verified(root: &Path, expected: &[&str]) {
+    let held = doubted::unverified(root);
+    let storage = open(root);
+    let mut listed = ids(&storage);
+    listed.sort();
+    assert_eq!(listed, expected);
+    drop(held);
+    wait(storage.verify_index()).unwrap();
+    let mut listed = ids(&storage);
+    listed.sort();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn an_index_without_one_of_its_tables_is_built_anew() {
+    for table in ["ahead", "sessions", "docs", "state"] {
+        let dir = tempdir();
+        let (storage, _reader) = prepare(dir.path());
+        let other = rusqlite::Connection::open(database(dir.path())).unwrap();
+        other.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        drop(other);
+        say(&storage, "c", "quince");
+        check(table, &storage, &["a", "b", "c"]);
+    }
+}
+
 #[test]
 fn whoever_panics_while_a_text_is_read_keeps_nothing_from_being_verified() {
     let dir = tempdir();
@@ -99,10 +288,7 @@ fn whoever_panics_while_a_text_is_read_keeps_nothing_from_being_verified() {
     let panics: Arc<dyn Extract> = Arc::new(Cannot(|| panic!("an adopter's code")));
     attach(&storage, &panics);
     // The one that was attached is asked on a thread of the index.
-    let (done, finished) = std::sync::mpsc::channel();
-    std::thread::spawn(move || done.send(wait(storage.verify_index()).map(|()| storage)));
-    let verified = finished.recv_timeout(std::time::Duration::from_secs(20));
-    let storage = verified.expect("the index can be verified").unwrap();
+    let storage = verified_in_time(storage);
     assert_eq!(ids(&storage), ["a"]);
     assert_eq!(found(&storage, "apple"), [""; 0]);
 }
@@ -115,12 +301,8 @@ fn whoever_panics_while_told_of_progress_keeps_nothing_from_being_verified() {
     let rebuilt = || wait(storage.maintenance().rebuild_index(&told));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(rebuilt));
     assert!(panicked.is_err());
-    // Nobody asks for it: it is verified behind.
-    let begun = std::time::Instant::now();
-    while search(&storage, "pear").partial.is_some() {
-        assert!(begun.elapsed().as_secs() < 20, "the index is not verified any more");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    assert!(search(&storage, "pear").partial.is_some());
+    let storage = verified_in_time(storage);
     assert_eq!(found(&storage, "pear"), ["b:0"]);
     assert_eq!(ids(&storage).len(), 2);
 }

@@ -92,6 +92,30 @@ fn what_is_changed_while_the_store_is_open_is_seen_once_it_is_verified() {
     }
 }
 
+/// Only the system's own time tells.
+#[cfg(unix)]
+#[test]
+fn another_text_of_the_same_length_and_time_in_the_same_file_is_seen_once_it_is_verified() {
+    let dir = tempdir();
+    let (storage, _reader) = open_reading(dir.path());
+    say(&storage, "a", "apple");
+    wait(storage.verify_index()).unwrap();
+    let other = tempdir();
+    say(&open(other.path()), "a", "grape");
+    let path = log(dir.path(), "a");
+    let before = std::fs::metadata(&path).unwrap();
+    std::fs::copy(log(other.path(), "a"), &path).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    drop(file);
+    let after = std::fs::metadata(&path).unwrap();
+    assert_eq!(
+        (after.len(), after.modified().unwrap()),
+        (before.len(), before.modified().unwrap())
+    );
+    check("set back", &storage, &[("apple", &[]), ("grape", &["a:0"])]);
+}
+
 #[test]
 fn what_is_changed_between_two_appends_is_not_taken_for_the_second() {
     let dir = tempdir();

@@ -3,6 +3,7 @@
 
 mod broken;
 mod changed;
+mod doubted;
 mod lists;
 mod processes;
 mod soak;

@@ -9,14 +9,14 @@ use super::*;
 const ROOT: &str = "CHATKEEP_TEST_INDEX_ROOT";
 
 /// Another process that does what it is told, a line at a time.
-struct Other {
+pub(super) struct Other {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Other {
-    fn start(root: &Path) -> Self {
+    pub(super) fn start(root: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["index::processes::in_a_child", "--exact", "--nocapture", "--test-threads=1"])
             .env(ROOT, root)
@@ -30,7 +30,7 @@ impl Other {
     }
 
     /// Has a command done; what it answers.
-    fn tell(&mut self, command: &str) -> String {
+    pub(super) fn tell(&mut self, command: &str) -> String {
         writeln!(self.input, "{command}").unwrap();
         loop {
             let line = self.output.next().expect("the child ended by itself").unwrap();
@@ -41,6 +41,7 @@ impl Other {
     }
 }
 
+/// Kills it.
 impl Drop for Other {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -70,6 +71,10 @@ fn in_a_child() {
                 say_with(&storage, id, "x", |fields| {
                     fields.status = chatkeep::SessionStatus::Archived;
                 });
+                String::new()
+            }
+            ["unwritable", id] => {
+                say_with(&storage, id, "x", |fields| fields.turns = u64::MAX);
                 String::new()
             }
             ["purge", id] => {

@@ -13,6 +13,22 @@ fn holds(root: &Path, canary: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_new_life_is_found_beside_the_note_of_the_deletion_of_an_earlier_one() {
+    let dir = tempdir();
+    let (storage, _reader) = open_reading(dir.path());
+    say(&storage, "a", "apple");
+    wait(storage.purge(&key("a"))).unwrap();
+    let again = saying(1, 0, "apple again", Some(HeadFields::new(at())));
+    wait(storage.append(&key("a"), Expected::NewIncarnation, again)).unwrap();
+    // As it is left where it cannot be removed. It is named as the tombstone is.
+    let tombstone = std::fs::read_dir(dir.path().join("tombstones")).unwrap().next().unwrap();
+    let note = dir.path().join("purging").join(tombstone.unwrap().file_name());
+    std::fs::write(&note, r#"{"owner":"local","id":"a","incarnation":1}"#).unwrap();
+    assert_eq!(found(&storage, "again"), ["a:0"]);
+    assert_eq!(ids(&storage), ["a"]);
+}
+
+#[test]
 fn what_was_written_is_found_at_once_and_what_was_replaced_is_not() {
     let (_dir, storage) = store();
     say(&storage, "a", "apple");

@@ -56,8 +56,8 @@ async fn two(bench: &Bench) -> Verdict {
     begin(bench, &key_of("other", "a")?, vec![turn(1, 99, &[(User, "request", "parser")])]).await
 }
 
-fn word(text: &str) -> Term {
-    Term::new(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+fn word(text: &str) -> Result<Term, Stop> {
+    Ok(Term::new(text)?)
 }
 
 fn all(terms: Vec<Term>) -> TextQuery {
@@ -74,31 +74,31 @@ pub(in super::super) async fn finds_words(bench: &Bench) -> Verdict {
     two(bench).await?;
     let role = |role, term| TextQuery { role: Some(role), ..all(vec![term]) };
     let kind = |kind: &str, term| TextQuery { kind: Some(kind.to_owned()), ..all(vec![term]) };
-    let parser = || all(vec![word("parser")]);
+    let parser = all(vec![word("parser")?]);
     let cases = [
-        ("a word", parser(), vec!["b1", "a1", "a0"]),
-        ("a word in capitals", all(vec![word("PARSER")]), vec!["b1", "a1", "a0"]),
-        ("a word with an accent", all(vec![word("über")]), vec!["b1"]),
-        ("a word without its accent", all(vec![word("uber")]), vec!["b1"]),
-        ("half a word", all(vec![word("pars")]), vec![]),
+        ("a word", parser.clone(), vec!["b1", "a1", "a0"]),
+        ("a word in capitals", all(vec![word("PARSER")?]), vec!["b1", "a1", "a0"]),
+        ("a word with an accent", all(vec![word("über")?]), vec!["b1"]),
+        ("a word without its accent", all(vec![word("uber")?]), vec!["b1"]),
+        ("half a word", all(vec![word("pars")?]), vec![]),
         ("a prefix", all(vec![Term::prefix("pars")?]), vec!["a2", "b1", "a1", "a0"]),
-        ("two words", all(vec![word("parser"), word("lexer")]), vec!["a1"]),
-        ("a phrase", all(vec![word("parser fail")]), vec!["a1"]),
-        ("a phrase turned round", all(vec![word("fail parser")]), vec![]),
+        ("two words", all(vec![word("parser")?, word("lexer")?]), vec!["a1"]),
+        ("a phrase", all(vec![word("parser fail")?]), vec!["a1"]),
+        ("a phrase turned round", all(vec![word("fail parser")?]), vec![]),
         (
             "a word but not another",
-            TextQuery { none: vec![word("lexer")], ..parser() },
+            TextQuery { none: vec![word("lexer")?], ..parser.clone() },
             vec!["b1", "a0"],
         ),
-        ("a role", role(PassageRole::Title, word("parser")), vec!["a0"]),
-        ("a role without it", role(PassageRole::Assistant, word("parser")), vec![]),
-        ("a kind", kind("tool", word("parser")), vec!["a1"]),
-        ("a kind without it", kind("markdown", word("parser")), vec![]),
-        ("a kind that is nowhere", kind("table", word("parser")), vec![]),
-        ("a phrase across passages", all(vec![word("fail the lexer")]), vec![]),
-        ("from a time", TextQuery { from: Some(time(15)), ..parser() }, vec!["b1"]),
-        ("before a time", TextQuery { before: Some(time(15)), ..parser() }, vec!["a1", "a0"]),
-        ("what is not there", all(vec![word("absent")]), vec![]),
+        ("a role", role(PassageRole::Title, word("parser")?), vec!["a0"]),
+        ("a role without it", role(PassageRole::Assistant, word("parser")?), vec![]),
+        ("a kind", kind("tool", word("parser")?), vec!["a1"]),
+        ("a kind without it", kind("markdown", word("parser")?), vec![]),
+        ("a kind that is nowhere", kind("table", word("parser")?), vec![]),
+        ("a phrase across passages", all(vec![word("fail the lexer")?]), vec![]),
+        ("from a time", TextQuery { from: Some(time(15)), ..parser.clone() }, vec!["b1"]),
+        ("before a time", TextQuery { before: Some(time(15)), ..parser.clone() }, vec!["a1", "a0"]),
+        ("what is not there", all(vec![word("absent")?]), vec![]),
     ];
     for (what, query, expected) in cases {
         ensure_eq!(found(bench, &query).await?, expected, "the turns by {what}");
@@ -136,11 +136,11 @@ pub(in super::super) async fn finds_every_script(bench: &Bench) -> Verdict {
         ("елка", "a6"),
     ];
     for (text, expected) in cases {
-        ensure_eq!(found(bench, &all(vec![word(text)])).await?, [expected], "the turns by {text}");
+        ensure_eq!(found(bench, &all(vec![word(text)?])).await?, [expected], "the turns by {text}");
     }
     for text in ["界世", "parseconfig", "onfig"] {
         let none: [&str; 0] = [];
-        ensure_eq!(found(bench, &all(vec![word(text)])).await?, none, "the turns by {text}");
+        ensure_eq!(found(bench, &all(vec![word(text)?])).await?, none, "the turns by {text}");
     }
     Ok(())
 }
@@ -154,7 +154,8 @@ pub(in super::super) async fn is_restricted_by_list_filters(bench: &Bench) -> Ve
         batch.texts = vec![turn(1, number, &[(PassageRole::User, "request", "parser")])];
         bench.storage.append(&key(&format!("s{number}"))?, Expected::New, batch).await?;
     }
-    let of = |sessions| TextQuery { sessions, ..all(vec![word("parser")]) };
+    let parser = all(vec![word("parser")?]);
+    let of = |sessions| TextQuery { sessions, ..parser.clone() };
     let workspace = WorkspaceId::new("x")?;
     let x = || ListQuery::new().workspace(&workspace);
     let cases = [
@@ -181,7 +182,7 @@ pub(in super::super) async fn ranks_by_relevance(bench: &Bench) -> Verdict {
         turn(4, 4, &[(user, "request", &padding)]),
     ];
     begin(bench, &key("a")?, texts).await?;
-    let ranked = TextQuery { order: TextOrder::Relevance, limit: 2, ..all(vec![word("parser")]) };
+    let ranked = TextQuery { order: TextOrder::Relevance, limit: 2, ..all(vec![word("parser")?]) };
     let owner = key("a")?.owner;
     let first = text.search(&owner, &ranked, None).await?.page;
     let turns = |page: &Page<TextHit>| page.items.iter().map(|h| h.turn.get()).collect::<Vec<_>>();
@@ -203,7 +204,7 @@ pub(in super::super) async fn gives_the_text_back(bench: &Bench) -> Verdict {
         ],
     );
     begin(bench, &key("a")?, vec![given.clone()]).await?;
-    let hits = text.search(&key("a")?.owner, &all(vec![word("fail")]), None).await?;
+    let hits = text.search(&key("a")?.owner, &all(vec![word("fail")?]), None).await?;
     ensure_eq!(hits.partial, None, "what is missing from the index");
     let hit =
         hits.page.items.into_iter().next().ok_or(Stop::Failed("nothing is found".to_owned()))?;
@@ -215,16 +216,16 @@ pub(in super::super) async fn bad_questions_are_refused(bench: &Bench) -> Verdic
     let text = text_of(bench)?;
     two(bench).await?;
     let owner = key("a")?.owner;
-    let many = (0..65).map(|n| word(&format!("w{n}"))).collect();
-    let too_large = TextQuery { limit: 1_001, ..all(vec![word("parser")]) };
+    let many = (0..65).map(|n| word(&format!("w{n}"))).collect::<Result<_, _>>()?;
+    let too_large = TextQuery { limit: 1_001, ..all(vec![word("parser")?]) };
     for query in [all(Vec::new()), all(many), too_large] {
         let refused = text.search(&owner, &query, None).await.map_err(|error| error.kind());
         ensure_eq!(refused, Err(ErrorKind::Invalid), "of {query:?}");
     }
-    let paged = |text| TextQuery { limit: 1, ..all(vec![word(text)]) };
-    let next = text.search(&owner, &paged("parser"), None).await?.page.next;
+    let paged = |word| TextQuery { limit: 1, ..all(vec![word]) };
+    let next = text.search(&owner, &paged(word("parser")?), None).await?.page.next;
     for cursor in [next, Some(Cursor("nonsense".to_owned()))] {
-        let refused = text.search(&owner, &paged("the"), cursor).await.map_err(|e| e.kind());
+        let refused = text.search(&owner, &paged(word("the")?), cursor).await.map_err(|e| e.kind());
         ensure_eq!(refused, Err(ErrorKind::Invalid), "a cursor of another search");
     }
     Ok(())
@@ -238,7 +239,7 @@ pub(in super::super) async fn pages_newest_first(bench: &Bench) -> Verdict {
     };
     begin(bench, &key("a")?, turns(0)).await?;
     begin(bench, &key("b")?, turns(1)).await?;
-    let query = TextQuery { limit: 4, ..all(vec![word("x")]) };
+    let query = TextQuery { limit: 4, ..all(vec![word("x")?]) };
     let (mut times, mut after) = (Vec::new(), None);
     loop {
         let page = text.search(&key("a")?.owner, &query, after).await?.page;
@@ -260,28 +261,29 @@ pub(in super::super) async fn forgets_deleted_sessions(bench: &Bench) -> Verdict
     batch.texts = vec![turn(1, 15, &[(PassageRole::User, "request", "changed")])];
     let at = super::super::bench::at_revision(1);
     bench.storage.append(&key("b")?, at, batch).await?;
-    let parser = all(vec![word("parser")]);
+    let parser = all(vec![word("parser")?]);
     ensure_eq!(found(bench, &parser).await?, ["a1", "a0"], "the turns after a change");
     bench.storage.purge(&key("a")?).await?;
     ensure_eq!(found(bench, &parser).await?, Vec::<String>::new(), "the turns after deletion");
-    ensure_eq!(found(bench, &all(vec![word("changed")])).await?, ["b1"], "the changed turn");
+    ensure_eq!(found(bench, &all(vec![word("changed")?])).await?, ["b1"], "the changed turn");
     Ok(())
 }
 
 pub(in super::super) async fn looks_only_where_asked(bench: &Bench) -> Verdict {
     text_of(bench)?;
     two(bench).await?;
-    let parser = |none| TextQuery { none: vec![none], ..all(vec![word("parser")]) };
+    let with_parser = all(vec![word("parser")?]);
+    let parser = |none| TextQuery { none: vec![none], ..with_parser.clone() };
     let user = |query| TextQuery { role: Some(PassageRole::User), ..query };
     let request = |query| TextQuery { kind: Some("request".to_owned()), ..query };
     let cases = [
-        ("a word that another role says", user(parser(word("lexer"))), vec!["b1", "a1"]),
-        ("a word that another kind says", request(parser(word("cargo"))), vec!["b1", "a1"]),
-        ("a word that the role says", user(parser(word("fail"))), vec!["b1"]),
-        ("without a phrase", parser(word("drops a token")), vec!["b1", "a0"]),
+        ("a word that another role says", user(parser(word("lexer")?)), vec!["b1", "a1"]),
+        ("a word that another kind says", request(parser(word("cargo")?)), vec!["b1", "a1"]),
+        ("a word that the role says", user(parser(word("fail")?)), vec!["b1"]),
+        ("without a phrase", parser(word("drops a token")?), vec!["b1", "a0"]),
         (
             "without a phrase that is not there",
-            parser(word("a token drops")),
+            parser(word("a token drops")?),
             vec!["b1", "a1", "a0"],
         ),
         ("without a prefix", parser(Term::prefix("lex")?), vec!["b1", "a0"]),
@@ -303,7 +305,7 @@ pub(in super::super) async fn forgets_what_was_replaced(bench: &Bench) -> Verdic
         turn(2, 3, &[(user, "request", "old words")]),
     ];
     begin(bench, &key("a")?, texts).await?;
-    ensure_eq!(found(bench, &all(vec![word("old")])).await?, ["a2", "a1", "a0"], "the turns");
+    ensure_eq!(found(bench, &all(vec![word("old")?])).await?, ["a2", "a1", "a0"], "the turns");
     let mut batch = Draft::new(1).texts(1).batch();
     // The title changes, one turn is said otherwise, and another one says nothing any more.
     batch.texts = vec![
@@ -313,15 +315,15 @@ pub(in super::super) async fn forgets_what_was_replaced(bench: &Bench) -> Verdic
     ];
     bench.storage.append(&key("a")?, super::super::bench::at_revision(1), batch).await?;
     let none: [&str; 0] = [];
-    ensure_eq!(found(bench, &all(vec![word("old")])).await?, none, "what was replaced");
-    ensure_eq!(found(bench, &all(vec![word("new")])).await?, ["a1", "a0"], "what replaced it");
+    ensure_eq!(found(bench, &all(vec![word("old")?])).await?, none, "what was replaced");
+    ensure_eq!(found(bench, &all(vec![word("new")?])).await?, ["a1", "a0"], "what replaced it");
 
     bench.storage.purge(&key("a")?).await?;
     let mut batch = Draft::new(0).texts(1).head(title("t")).batch();
     batch.texts = vec![turn(1, 9, &[(user, "request", "another life")])];
     bench.storage.append(&key("a")?, Expected::NewIncarnation, batch).await?;
-    ensure_eq!(found(bench, &all(vec![word("new")])).await?, none, "the life before");
-    ensure_eq!(found(bench, &all(vec![word("life")])).await?, ["a1"], "the new life");
+    ensure_eq!(found(bench, &all(vec![word("new")?])).await?, none, "the life before");
+    ensure_eq!(found(bench, &all(vec![word("life")?])).await?, ["a1"], "the new life");
     Ok(())
 }
 
@@ -331,7 +333,7 @@ pub(in super::super) async fn outlives_compaction(bench: &Bench) -> Verdict {
     let head = bench.add(&key("a")?, &["text", "text"]).await?;
     let kept = bench.log(&key("a")?).await?.into_iter().take(1).collect();
     bench.storage.compact(&key("a")?, head.revision, kept, &head).await?;
-    let found = found(bench, &all(vec![word("parser")])).await?;
+    let found = found(bench, &all(vec![word("parser")?])).await?;
     ensure_eq!(found, ["b1", "a1", "a0"], "the turns after compaction");
     Ok(())
 }

@@ -1,23 +1,42 @@
 //! Writing to the index what the logs have already.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::dirty::Entries;
-use super::{Shared, rows};
+use super::dirty::{Entries, Entry};
+use super::{Shared, is_of_one, rows};
 use crate::error::{Error, Result};
 use crate::storage::SessionKey;
 use crate::storage::file::engine::lock;
 use crate::storage::file::error::FileError;
 use crate::storage::file::purge::read_tombstone;
 use crate::storage::file::system::Metadata;
+use crate::storage::file::unindexed;
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
 use crate::storage::sqlite::full_text;
 
+/// Lets another thread begin where this one panics.
+struct WriterRuns<'a>(&'a Shared);
+
+impl Drop for WriterRuns<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lose(&Error::unavailable("the thread that writes the index panicked"));
+            let mut dirty = lock(&self.0.dirty);
+            dirty.finish();
+            // Whatever comes next is the first that waits.
+            dirty.due = None;
+            self.0.writer_runs.store(false, Ordering::Release);
+        }
+    }
+}
+
 impl Shared {
     /// Runs until the storage is dropped, and writes whenever something is due.
     pub(super) fn write_when_due(&self) {
+        let _runs = WriterRuns(self);
         loop {
             let mut dirty = lock(&self.dirty);
             let stopping = loop {
@@ -52,18 +71,39 @@ impl Shared {
             return;
         }
         if let Err(error) = self.write(&entries) {
-            self.distrust(&error);
+            self.lose(&error);
         }
         lock(&self.dirty).finish();
     }
 
+    /// Says to all processes that the index misses something, before it is given up here.
+    fn lose(&self, error: &Error) {
+        let failure = self.distrust(error);
+        // Without a storage that is open, nothing takes its mark away.
+        if let Some(writer) = lock(&self.writers).first() {
+            unindexed::lose(&self.disk, writer, failure);
+        }
+    }
+
+    /// What cannot be written keeps nothing else out.
     fn write(&self, entries: &Entries) -> Result<()> {
+        let all: Vec<_> = entries.iter().collect();
+        match self.write_these(&all) {
+            Err(error) if is_of_one(&error) && all.len() > 1 => {
+                all.chunks(1).map(|one| self.write_these(one)).fold(Ok(()), Result::and)
+            }
+            written => written,
+        }
+    }
+
+    fn write_these(&self, entries: &[(&SessionKey, &Entry)]) -> Result<()> {
         let generation = self.present()?;
         let written = generation.database.write(Sync::Normal, |connection| {
             let mut texts = Vec::new();
             for (key, entry) in entries {
                 let Some(found) = self.still_there(key, entry.head.incarnation)? else { continue };
-                rows::put_written(connection, key, entry, &found, &mut texts)?;
+                let texts = generation.cuts.then_some(&mut texts);
+                rows::put_written(connection, key, entry, &found, texts)?;
             }
             full_text::put_all(connection, texts)
         });

@@ -4,6 +4,7 @@
 //! version or missing is never mended: another one takes its place under a new name, so that a
 //! process which has the old one open is not disturbed, and notices by the name.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -15,12 +16,11 @@ use crate::error::{Error, Result};
 use crate::storage::file::disk::Disk;
 use crate::storage::file::engine::lock;
 use crate::storage::file::error::FileError;
-use crate::storage::file::layout;
+use crate::storage::file::layout::{self, INDEX_POINTER as POINTER, Layout};
 use crate::storage::file::system::{FileIdentity, FileKind, LockFile, Metadata};
-use crate::storage::sqlite::database::Database;
+use crate::storage::sqlite::database::{Database, Sync};
 use crate::storage::sqlite::full_text;
 
-const POINTER: &str = "current";
 const DATABASE: &str = ".sqlite";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ struct Pointer {
 #[derive(Debug)]
 pub(super) struct Generation {
     pub(super) database: Database,
+    /// Whether its text was cut into tokens by the present rules. Newer ones than a program's own
+    /// are left alone by it: it makes lists, and what it adds waits for a newer program to read it.
+    pub(super) cuts: bool,
     name: String,
     pointer: Option<Metadata>,
     file: Option<FileIdentity>,
@@ -41,14 +44,17 @@ pub(super) struct Generation {
 #[derive(Debug)]
 pub(super) struct Generations {
     dir: PathBuf,
+    /// By which the store's own databases are known.
+    seal: String,
     gate: Gate,
     present: Mutex<Option<Arc<Generation>>>,
 }
 
 impl Generations {
-    pub(super) fn new(disk: &Disk) -> Self {
+    pub(super) fn new(disk: &Disk, layout: &Layout) -> Result<Self, FileError> {
         let gate = Gate::new(layout::locks(disk.root()).join("index.lock"));
-        Self { dir: layout::index(disk.root()), gate, present: Mutex::default() }
+        let (dir, seal) = (layout::index(disk.root()), layout.seal(disk)?);
+        Ok(Self { dir, seal, gate, present: Mutex::default() })
     }
 
     /// The database as it is now. Looked up after a log is durable, and before it is indexed: what
@@ -87,7 +93,9 @@ impl Generations {
             }
         }
         let name = format!("{:016x}{DATABASE}", RandomIds.next_u64());
-        drop(Database::open(&self.dir.join(&name), rows::SCHEMA).map_err(Error::from)?);
+        let empty = Database::open(&self.dir.join(&name), rows::SCHEMA).map_err(Error::from)?;
+        empty.write(Sync::Normal, |c| rows::set_seal(c, &self.seal)).map_err(Error::from)?;
+        drop(empty);
         let pointer = serde_json::to_vec(&Pointer { file: name.clone() })
             .map_err(|e| Error::invalid("the index cannot be named").caused_by(e))?;
         disk.write(&self.dir.join(POINTER), &pointer)?;
@@ -119,10 +127,17 @@ impl Generations {
         let found = disk.regular(&path)?;
         let found = found.ok_or_else(|| Error::not_found("the index is missing"))?;
         let database = Database::open(&path, rows::SCHEMA).map_err(Error::from)?;
-        if !database.read(full_text::is_current).map_err(Error::from)? {
-            return Err(Error::corrupt("the index was cut into tokens by other rules"));
+        let (seal, rules) = database
+            .read(|connection| Ok((rows::seal(connection)?, full_text::rules_of(connection)?)))
+            .map_err(Error::from)?;
+        if seal.as_ref() != Some(&self.seal) {
+            return Err(Error::corrupt("the index is that of another store"));
         }
-        Ok(Generation { database, name: name.to_owned(), pointer, file: found.identity })
+        if rules == Ordering::Less {
+            return Err(Error::corrupt("the index was cut into tokens by older rules"));
+        }
+        let cuts = rules == Ordering::Equal;
+        Ok(Generation { database, cuts, name: name.to_owned(), pointer, file: found.identity })
     }
 
     /// Removes what was the index before. On systems that keep files which are open it is tried

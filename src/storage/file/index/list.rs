@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use super::{Index, Shared, rows};
+use super::rows::{self, Row};
+use super::{Index, Shared};
 use crate::error::{ErrorKind, Result};
 use crate::id::OwnerId;
 use crate::storage::file::engine::lock;
@@ -72,11 +73,18 @@ impl Index {
         self.ask(|shared| shared.answer(|connection| catalogue::owners(connection, after)))
     }
 
+    /// What the index holds of an owner's sessions, whether it is to be trusted or not.
+    pub(in crate::storage::file) fn rows(&self, owner: &OwnerId) -> Result<HashMap<String, Row>> {
+        let generation = self.shared.present()?;
+        let found = generation.database.read(|connection| rows::of_owner(connection, owner));
+        self.shared.checked(&generation, found)
+    }
+
     /// Asks the index unless it is not to be trusted, and sees to it that it is verified now and
     /// then.
     fn ask<T>(&self, question: impl FnOnce(&Shared) -> Result<Option<T>>) -> Result<Option<T>> {
         let shared = &self.shared;
-        let answer = match shared.is_trusted() {
+        let answer = match shared.is_believed() {
             true => question(shared),
             false => Ok(None),
         };
@@ -132,7 +140,7 @@ impl Shared {
     ) -> Result<Page<SessionHead>, SqliteError> {
         let over = &overlay.sessions;
         if over.is_empty() {
-            return catalogue::page(connection, owner, query, after);
+            return catalogue::sound_page(connection, owner, query, after);
         }
         listing::check(query)?;
         let limit = (query.limit + over.len()).min(MAX_LIMIT);
@@ -140,7 +148,7 @@ impl Shared {
         let mut found: Vec<SessionHead> = Vec::new();
         let mut next = after.cloned();
         loop {
-            let page = catalogue::page(connection, owner, &larger, next.as_ref())?;
+            let page = catalogue::sound_page(connection, owner, &larger, next.as_ref())?;
             found.extend(page.items.into_iter().filter(|one| !over.contains_key(&one.key)));
             next = page.next;
             // One more than is asked for says that there is another page.

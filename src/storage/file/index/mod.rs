@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use self::dirty::{Dirty, Entry};
 use self::generation::{Gate, Generation, Generations};
 pub(super) use self::list::Hidden;
+pub(super) use self::rows::Row;
 use self::verify::Wanted;
 use super::changes::Change;
 use super::disk::Disk;
@@ -34,9 +35,10 @@ use super::heads;
 use super::layout::{self, Layout};
 use super::system::FileIdentity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::file::unindexed::Doubts;
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
-use crate::storage::{Extract, SessionKey};
+use crate::storage::{Extract, SessionKey, WriterId};
 
 mod dirty;
 mod flush;
@@ -78,6 +80,8 @@ struct Shared {
     /// How often the index was found not to be trusted, and up to which time that is mended.
     distrusted: AtomicU64,
     trusted: AtomicU64,
+    /// The storages that share this index.
+    writers: Mutex<Vec<WriterId>>,
     /// Held by one process while it compares the index with the logs, and while it reads texts.
     verifying: Gate,
     extracting: Gate,
@@ -110,7 +114,7 @@ impl Index {
         let shared = Arc::new(Shared {
             disk: Arc::clone(disk),
             layout: Arc::clone(layout),
-            generations: Generations::new(disk),
+            generations: Generations::new(disk, layout)?,
             dirty: Mutex::default(),
             wake: Condvar::new(),
             writing: Mutex::default(),
@@ -119,6 +123,7 @@ impl Index {
             retries: AtomicBool::new(false),
             distrusted: AtomicU64::new(0),
             trusted: AtomicU64::new(0),
+            writers: Mutex::default(),
             verifying: Gate::new(layout::locks(disk.root()).join("index-verify.lock")),
             extracting: Gate::new(layout::locks(disk.root()).join("index-text.lock")),
             wanted: Mutex::default(),
@@ -128,6 +133,26 @@ impl Index {
         });
         shared.begin()?;
         Ok(Self { shared, threads: Mutex::default() })
+    }
+
+    /// Counts a storage in, whose changes are noted here.
+    pub(super) fn join(&self, writer: &WriterId) {
+        lock(&self.shared.writers).push(writer.clone());
+    }
+
+    pub(super) fn part(&self, writer: &WriterId) {
+        lock(&self.shared.writers).retain(|known| known != writer);
+    }
+
+    /// Writes what waits, durably; whether all that was ever noted here is in the index now.
+    pub(super) fn settle(&self) -> bool {
+        let shared = &self.shared;
+        shared.flush(None);
+        let settled = shared.present().and_then(|generation| shared.sync(&generation));
+        if let Err(error) = &settled {
+            tracing::warn!(%error, "the index may lose what was written to it");
+        }
+        settled.is_ok() && shared.is_trusted()
     }
 
     /// Notes a change. One that lists must show elsewhere is written before this returns.
@@ -254,13 +279,38 @@ impl Shared {
     }
 
     /// Lists go through the logs from now on, until the index has been verified.
-    fn distrust(&self, error: &Error) {
+    fn distrust(&self, error: &Error) -> u64 {
         tracing::warn!(%error, "the index is not used until it is verified");
-        self.distrusted.fetch_add(1, Ordering::AcqRel);
+        self.distrusted.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     fn is_trusted(&self) -> bool {
         self.trusted.load(Ordering::Acquire) == self.distrusted.load(Ordering::Acquire)
+    }
+
+    /// Whether neither this process nor a mark says anything against the index.
+    fn is_believed(&self) -> bool {
+        let doubts = || match self.doubts() {
+            Ok(doubts) => !doubts.is_empty(),
+            Err(error) => {
+                tracing::warn!(%error, "nobody can tell whether the index has all logs");
+                true
+            }
+        };
+        self.is_trusted() && !doubts()
+    }
+
+    /// What the marks of all storages say against the index.
+    fn doubts(&self) -> Result<Doubts> {
+        // They cannot part while they are looked at.
+        let own = lock(&self.writers);
+        Ok(Doubts::find(&self.disk, &own)?)
+    }
+
+    /// Makes all that was written to a database durable.
+    fn sync(&self, generation: &Generation) -> Result<()> {
+        let synced = generation.database.write(Sync::Full, |c| rows::set_synced(c));
+        self.checked(generation, synced)
     }
 
     fn is_stopping(&self) -> bool {
@@ -285,8 +335,19 @@ impl Shared {
 
 /// Whether an error says that the database is not what was written.
 fn is_damage(error: &Error) -> bool {
-    // A table that is not there is no more than a failed statement to the engine.
-    let missing = std::error::Error::source(error)
-        .is_some_and(|source| source.to_string().contains("no such table"));
-    error.kind() == ErrorKind::Corrupt || missing
+    // All statements are ours: one that fails by itself misses a table or a column.
+    use rusqlite::Error::{SqlInputError, SqliteFailure};
+    let failed = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    let by_itself = match failed {
+        Some(SqliteFailure(failure, _) | SqlInputError { error: failure, .. }) => {
+            failure.extended_code == rusqlite::ffi::SQLITE_ERROR
+        }
+        _ => false,
+    };
+    error.kind() == ErrorKind::Corrupt || by_itself
+}
+
+/// Whether an error says that one session cannot be in the index, while others can.
+fn is_of_one(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::LimitExceeded | ErrorKind::Invalid)
 }

@@ -4,16 +4,19 @@
 //! | --- | --- |
 //! | `logs` | what a session's log looked like when its head was read, and how far its text is in |
 //! | `ahead` | stretches of revisions whose text came before that of the ones below them |
-//! | `state` | `complete` once all logs are in |
+//! | `state` | `complete` once all logs are in; of which `store` it is; how often it was `synced` |
 //!
 //! A row says where its session stood at some moment, and never goes back: one that was made from
 //! an append gives way to a higher revision. Only what was read from a file that is still the same
 //! within the transaction is the truth, whatever the row said.
 
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::dirty::Entry;
-use crate::id::TurnId;
+use crate::id::{OwnerId, TurnId};
 use crate::storage::file::system::Metadata;
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::catalogue::{self, SessionRow, integer, unsigned};
@@ -70,15 +73,19 @@ struct Ahead {
 
 /// A file's look as it is compared.
 pub(super) fn look_of(found: &Metadata) -> String {
-    use std::time::UNIX_EPOCH;
-    let time = match found.modified.duration_since(UNIX_EPOCH) {
-        Ok(after) => after.as_nanos().to_string(),
-        Err(before) => format!("-{}", before.duration().as_nanos()),
-    };
-    match found.identity {
-        Some(id) => format!("{} {time} {} {} {}", found.len, id.device, id.file, found.kind as u8),
-        None => format!("{} {time} {}", found.len, found.kind as u8),
+    let mut look = format!("{} {} {}", found.kind as u8, found.len, nanos(found.modified));
+    if let Some(changed) = found.changed {
+        look = format!("{look} c{}", nanos(changed));
     }
+    if let Some(id) = found.identity {
+        look = format!("{look} f{}.{}", id.device, id.file);
+    }
+    look
+}
+
+fn nanos(time: SystemTime) -> i128 {
+    let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+    time.duration_since(UNIX_EPOCH).map_or_else(|before| -nanos(before.duration()), nanos)
 }
 
 /// Whether all logs have been in the index at some time.
@@ -94,18 +101,43 @@ pub(super) fn set_complete(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// The store that it was made of.
+pub(super) fn seal(connection: &Connection) -> Result<Option<String>> {
+    let mut query = connection.prepare_cached("SELECT value FROM state WHERE name = 'store'")?;
+    Ok(query.query_row((), |row| row.get(0)).optional()?)
+}
+
+pub(super) fn set_seal(connection: &Connection, seal: &str) -> Result<()> {
+    connection.execute("INSERT INTO state VALUES ('store', ?1)", [seal])?;
+    Ok(())
+}
+
+pub(super) fn set_incomplete(connection: &Connection) -> Result<()> {
+    connection.execute("DELETE FROM state WHERE name = 'complete'", ())?;
+    Ok(())
+}
+
+/// Changes something, so that the transaction is one that can be synced.
+pub(super) fn set_synced(connection: &Connection) -> Result<()> {
+    connection.execute(
+        "INSERT INTO state VALUES ('synced', 1) ON CONFLICT DO UPDATE SET value = value + 1",
+        (),
+    )?;
+    Ok(())
+}
+
 /// Order of two states of one session.
 pub(super) fn order(head: &Head) -> impl Ord + use<> {
     (head.incarnation, head.revision, head.base)
 }
 
-/// Brings in what a process wrote: the texts to be indexed are added to `texts`.
+/// Brings in what a process wrote: the texts to be indexed are added to `texts`, if they can be.
 pub(super) fn put_written<'e>(
     connection: &Connection,
     key: &SessionKey,
     entry: &'e Entry,
     found: &Metadata,
-    texts: &mut Vec<(SessionRow, &'e TurnText)>,
+    texts: Option<&mut Vec<(SessionRow, &'e TurnText)>>,
 ) -> Result<()> {
     let old = catalogue::get(connection, key)?;
     if old.as_ref().is_some_and(|(_, old)| old.incarnation > entry.head.incarnation) {
@@ -146,7 +178,9 @@ pub(super) fn put_written<'e>(
             &entry.head
         }
     };
-    take_texts(connection, row, entry, &mut log, texts)?;
+    if let Some(texts) = texts {
+        take_texts(connection, row, entry, &mut log, texts)?;
+    }
     set_log(connection, row, &log, newest)
 }
 
@@ -312,7 +346,7 @@ pub(super) fn sessions(connection: &Connection, behind: bool) -> Result<Vec<(Str
 pub(super) fn looks(
     connection: &Connection,
     owner: &str,
-) -> Result<std::collections::HashMap<String, Option<String>>> {
+) -> Result<HashMap<String, Option<String>>> {
     let mut query = connection.prepare_cached(
         "SELECT sessions.session, logs.look FROM sessions
          LEFT JOIN logs ON logs.session = sessions.id
@@ -320,6 +354,42 @@ pub(super) fn looks(
     )?;
     let rows = query.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A session's row, to be compared with its log before it is believed.
+#[derive(Debug)]
+pub(in crate::storage::file) struct Row {
+    look: String,
+    head: catalogue::StoredHead,
+}
+
+impl Row {
+    /// Whether the row was made of a file that looks so.
+    pub(in crate::storage::file) fn is_of(&self, found: &Metadata) -> bool {
+        self.look == look_of(found)
+    }
+
+    /// The head; none if it is damaged.
+    pub(in crate::storage::file) fn head(&self) -> Option<Head> {
+        self.head.parse().ok()
+    }
+}
+
+/// The rows of an owner's sessions, by id.
+pub(super) fn of_owner(connection: &Connection, owner: &OwnerId) -> Result<HashMap<String, Row>> {
+    let mut query = connection.prepare_cached(
+        "SELECT incarnation, revision, base, token, head, sessions.session, logs.look
+         FROM sessions JOIN logs ON logs.session = sessions.id
+         WHERE sessions.owner = (SELECT number FROM owners WHERE owner = ?1)
+         AND logs.look IS NOT NULL",
+    )?;
+    let mut rows = query.query([owner.as_str()])?;
+    let mut found = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let head = catalogue::StoredHead::read(row)?;
+        found.insert(row.get(5)?, Row { look: row.get(6)?, head });
+    }
+    Ok(found)
 }
 
 /// Everyone who has a session in the index.
@@ -376,7 +446,11 @@ fn turns_of(connection: &Connection, row: SessionRow) -> Result<Vec<u64>> {
     turns.map(|turn| unsigned(turn?)).collect()
 }
 
+/// What was cut by other rules cannot be taken out by these: the index must be built anew.
 fn forget_text(connection: &Connection, row: SessionRow) -> Result<()> {
+    if !full_text::is_current(connection)? && !turns_of(connection, row)?.is_empty() {
+        return Err(SqliteError::damaged("a text was cut by the rules of a newer program"));
+    }
     full_text::remove_session(connection, row)?;
     forget_progress(connection, row)
 }

@@ -1,5 +1,6 @@
 //! Full text from the index.
 
+use std::collections::HashMap;
 use std::sync::Weak;
 
 use async_trait::async_trait;
@@ -9,12 +10,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::OwnerId;
 use crate::storage::file::FileStorage;
 use crate::storage::file::index::Hidden;
-use crate::storage::sqlite::full_text;
+use crate::storage::sqlite::{catalogue, full_text};
 use crate::storage::{Cursor, Extract, FullText, OnProgress, Page, Progress, TextHits, TextQuery};
 
 /// The turns of an index's text are found as soon as the call that wrote them has returned; those
 /// that another process wrote within 200 ms. While the index is being built, and where it cannot be
-/// used, what is found is partial.
+/// used, what is found is partial. So it is where a program with a newer version of Unicode has cut
+/// the text into words: then the text of new turns waits for that program, and a deletion here has
+/// the index built anew.
 #[async_trait]
 impl FullText for FileStorage {
     fn attach(&self, extract: Weak<dyn Extract>) {
@@ -59,7 +62,9 @@ impl Index {
     ) -> Result<TextHits> {
         let shared = &self.shared;
         shared.flush(None);
-        let found = shared.search(owner, query, after);
+        // Looked at before: what is verified in between is found.
+        let believed = shared.is_believed();
+        let found = shared.search(owner, query, after, hidden);
         self.verify_later();
         let mut hits = match found {
             Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
@@ -69,10 +74,9 @@ impl Index {
             }
             Ok(hits) => hits,
         };
-        if !shared.is_trusted() {
+        if !believed {
             hits.partial = hits.partial.or(nothing().partial);
         }
-        hits.page.items.retain(|hit| !hidden.contains_key(&hit.key));
         Ok(hits)
     }
 
@@ -80,6 +84,10 @@ impl Index {
         let shared = &self.shared;
         self.verify()?;
         let generation = shared.present()?;
+        if !generation.cuts {
+            let newer = "the index's text is kept by a newer program; build the index anew instead";
+            return Err(Error::new(ErrorKind::UnsupportedVersion, newer));
+        }
         shared.read_texts(&generation, extract, false, on_progress)
     }
 }
@@ -90,19 +98,36 @@ impl Shared {
         owner: &OwnerId,
         query: &TextQuery,
         after: Option<&Cursor>,
+        hidden: &Hidden,
     ) -> Result<TextHits> {
         let generation = self.present()?;
         let found = generation.database.read(|connection| {
             let complete = rows::is_complete(connection)?;
             let (all, behind) = rows::progress(connection)?;
             let partial = match (complete, behind) {
-                (true, 0) => None,
+                (true, 0) if generation.cuts => None,
                 (complete, behind) => {
                     let total = complete.then_some(all);
                     Some(Progress { done: all - behind, total })
                 }
             };
-            Ok(TextHits { page: full_text::search(connection, owner, query, after)?, partial })
+            let mut page = full_text::search(connection, owner, query, after)?;
+            let (mut items, mut gone) = (Vec::with_capacity(page.items.len()), HashMap::new());
+            for hit in page.items {
+                let is_gone = match (hidden.get(&hit.key), gone.get(&hit.key)) {
+                    (None, _) => false,
+                    (Some(_), Some(known)) => *known,
+                    // The text of an earlier life goes with its row.
+                    (Some(deleted), None) => catalogue::get(connection, &hit.key)?
+                        .is_none_or(|(_, head)| head.incarnation <= *deleted),
+                };
+                gone.insert(hit.key.clone(), is_gone);
+                if !is_gone {
+                    items.push(hit);
+                }
+            }
+            page.items = items;
+            Ok(TextHits { page, partial })
         });
         self.checked(&generation, found)
     }

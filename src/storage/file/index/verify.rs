@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::{DELAY, Generation, Index, Shared, is_damage, rows};
+use super::{DELAY, Generation, Index, Shared, is_damage, is_of_one, rows};
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, SessionId};
 use crate::storage::file::disk::Disk;
@@ -35,6 +35,13 @@ pub(super) struct Wanted {
 }
 
 type Log = (SessionKey, PathBuf);
+
+/// Looking at all logs once.
+struct Pass {
+    progress: Progress,
+    /// Why a session cannot be in the index.
+    refused: Option<Error>,
+}
 
 impl Index {
     /// Has the logs looked at if that has not been done for a while.
@@ -96,8 +103,21 @@ impl Index {
     }
 }
 
+/// Lets whoever waits go on, and another thread begin, where this one panics.
+struct VerifierRuns<'a>(&'a Shared);
+
+impl Drop for VerifierRuns<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(&self.0.wanted).runs = false;
+            self.0.idle.notify_all();
+        }
+    }
+}
+
 impl Shared {
     fn verify_while_wanted(&self) {
+        let _runs = VerifierRuns(self);
         let mut damaged = false;
         loop {
             let (logs, texts) = {
@@ -112,10 +132,7 @@ impl Shared {
             let begun = Instant::now();
             let done = if logs { self.verify_logs_if_nobody_does() } else { Ok(()) };
             let pause = SHORTEST_PAUSE.max(begun.elapsed() * PAUSE);
-            let done = done.and_then(|()| match texts {
-                true => self.index_texts_if_nobody_does(),
-                false => Ok(()),
-            });
+            let done = done.and(if texts { self.index_texts_if_nobody_does() } else { Ok(()) });
             let mut wanted = lock(&self.wanted);
             if let Err(error) = done
                 && !self.is_stopping()
@@ -133,10 +150,10 @@ impl Shared {
 
     fn verify_all(&self, on_progress: OnProgress<'_>) -> Result<()> {
         let held = self.verifying.hold(&self.disk)?;
-        self.verify_logs(on_progress)?;
+        let verified = self.verify_logs(on_progress);
         drop(held);
         let _held = self.extracting.hold(&self.disk)?;
-        self.index_texts(on_progress)
+        verified.and(self.index_texts(on_progress))
     }
 
     fn verify_logs_if_nobody_does(&self) -> Result<()> {
@@ -173,6 +190,7 @@ impl Shared {
     /// Looks at every log, and reads those that do not look as the index has them.
     fn verify_logs(&self, on_progress: OnProgress<'_>) -> Result<()> {
         let distrusted = self.distrusted.load(Ordering::Acquire);
+        let doubts = self.doubts()?;
         let generation = self.present()?;
         let mut owners: HashSet<OwnerId> =
             heads::owners(&self.disk, &self.layout)?.into_iter().collect();
@@ -181,11 +199,20 @@ impl Shared {
         owners.extend(indexed.into_iter().filter_map(|owner| OwnerId::new(owner).ok()));
         // Made before the logs are listed. What is deleted later is not there when it is written.
         let heads = Heads::new(&self.disk, &self.layout)?;
-        let mut progress = Progress { done: 0, total: None };
+        let mut pass = Pass { progress: Progress { done: 0, total: None }, refused: None };
         for owner in owners {
-            self.verify_owner(&generation, &heads, &owner, &mut progress, on_progress)?;
+            self.verify_owner(&generation, &heads, &owner, &mut pass, on_progress)?;
+        }
+        if let Some(error) = pass.refused {
+            // Nobody is to believe it, now or later.
+            let incomplete = generation.database.write(Sync::Full, |c| rows::set_incomplete(c));
+            return self.checked(&generation, incomplete).and(Err(error));
         }
         self.complete(&generation)?;
+        if !doubts.is_empty() {
+            self.sync(&generation)?;
+            doubts.dispel(&self.disk)?;
+        }
         self.trusted.store(distrusted, Ordering::Release);
         Ok(())
     }
@@ -195,7 +222,7 @@ impl Shared {
         generation: &Generation,
         heads: &Heads<'_>,
         owner: &OwnerId,
-        progress: &mut Progress,
+        Pass { progress, refused }: &mut Pass,
         on_progress: OnProgress<'_>,
     ) -> Result<()> {
         let looks = generation.database.read(|c| rows::looks(c, owner.as_str()));
@@ -206,7 +233,10 @@ impl Shared {
             self.give_way()?;
             let changed = self.changed(part, &mut looks)?;
             if !changed.is_empty() {
-                self.index_logs(generation, heads, &changed)?;
+                match self.index_logs(generation, heads, &changed) {
+                    Err(error) if is_of_one(&error) => drop(refused.get_or_insert(error)),
+                    done => done?,
+                }
             }
             progress.done += part.len() as u64;
             on_progress(*progress);
@@ -249,7 +279,18 @@ impl Shared {
         Ok(changed)
     }
 
+    /// What cannot be written keeps nothing else out.
     fn index_logs(&self, generation: &Generation, heads: &Heads<'_>, logs: &[Log]) -> Result<()> {
+        match self.index_these(generation, heads, logs) {
+            Err(error) if is_of_one(&error) && logs.len() > 1 => {
+                let each = logs.chunks(1).map(|one| self.index_these(generation, heads, one));
+                each.fold(Ok(()), Result::and)
+            }
+            done => done,
+        }
+    }
+
+    fn index_these(&self, generation: &Generation, heads: &Heads<'_>, logs: &[Log]) -> Result<()> {
         let found = heads.read_all(logs);
         let written = generation.database.write(Sync::Normal, |connection| {
             for ((key, path), found) in logs.iter().zip(&found) {
@@ -284,6 +325,9 @@ impl Shared {
     fn index_texts(&self, on_progress: OnProgress<'_>) -> Result<()> {
         let Some(extract) = self.extract() else { return Ok(()) };
         let generation = self.present()?;
+        if !generation.cuts {
+            return Ok(());
+        }
         if self.retries.swap(false, Ordering::AcqRel) {
             let wanted = generation.database.write(Sync::Normal, |c| rows::retry_refused(c));
             self.checked(&generation, wanted)?;

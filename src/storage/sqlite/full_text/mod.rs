@@ -19,6 +19,7 @@
 //! Tokens are taken out again by cutting the stored passages once more: `tokens` says by which rules
 //! they were cut, and where these are others now all of it is built anew.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -84,6 +85,20 @@ fn set_rules(connection: &Connection) -> Result<()> {
 pub(crate) fn is_current(connection: &Connection) -> Result<bool> {
     let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
     Ok(connection.query_row(sql, (), |row| row.get::<_, String>(0))? == rules())
+}
+
+/// Whether the tokens were cut by older rules than the present ones, by these, or by newer ones.
+/// Unreadable rules are older.
+pub(crate) fn rules_of(connection: &Connection) -> Result<Ordering> {
+    let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
+    let found: String = connection.query_row(sql, (), |row| row.get(0))?;
+    Ok(versions(&found).cmp(&versions(&rules())))
+}
+
+/// The numbers in rules, which tell newer from older ones.
+fn versions(rules: &str) -> Vec<u32> {
+    let numbers = rules.split(|other: char| !other.is_ascii_digit());
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Cuts all passages into tokens anew.

@@ -35,7 +35,7 @@ fn head(life: u64, revision: u64) -> Head {
 /// A file of so many bytes, changed so many seconds after the beginning.
 fn file(len: u64, modified: u64) -> Metadata {
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified);
-    Metadata { kind: FileKind::File, len, modified, identity: None }
+    Metadata { kind: FileKind::File, len, modified, changed: None, identity: None }
 }
 
 fn text(turn: u64, text: &str) -> TurnText {
@@ -61,7 +61,7 @@ fn written(first: u64, last: u64, texts: &[(u64, &str)]) -> Entry {
 fn put(connection: &Connection, entry: &Entry) {
     let mut texts = Vec::new();
     let found = file(entry.len, entry.len);
-    put_written(connection, &key(), entry, &found, &mut texts).unwrap();
+    put_written(connection, &key(), entry, &found, Some(&mut texts)).unwrap();
     full_text::put_all(connection, texts).unwrap();
 }
 
@@ -153,7 +153,7 @@ fn an_older_row_does_not_replace_a_newer_one_but_a_file_as_it_is_does() {
 fn a_log_of_another_length_than_was_written_must_be_looked_at() {
     let connection = database();
     let entry = written(1, 3, &[]);
-    put_written(&connection, &key(), &entry, &file(7, 7), &mut Vec::new()).unwrap();
+    put_written(&connection, &key(), &entry, &file(7, 7), Some(&mut Vec::new())).unwrap();
     assert_eq!(look(&connection), None);
 }
 
