@@ -185,6 +185,6 @@ mod doubts {
     fn writer_of(name: &str) -> Option<(WriterId, &str)> {
         let (writer, kind) = name.split_at(name.find('.').unwrap_or(name.len()));
         let (slot, number) = writer.split_once('-')?;
-        Some((WriterId(format!("{slot}:{number}")), kind))
+        Some((WriterId(format!("{slot}:{number}").into()), kind))
     }
 }
