@@ -65,7 +65,9 @@ impl Shared {
                 let Some(found) = self.still_there(key, entry.head.incarnation)? else { continue };
                 rows::put_written(connection, key, entry, &found, &mut texts)?;
             }
-            full_text::put_all(connection, texts)
+            full_text::put_all(connection, texts)?;
+            while full_text::settle(connection)? {}
+            Ok(())
         });
         self.checked(&generation, written)
     }

@@ -36,6 +36,7 @@ use super::system::FileIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
+use crate::storage::sqlite::full_text;
 use crate::storage::{Extract, SessionKey};
 
 mod dirty;
@@ -198,7 +199,8 @@ impl Index {
     pub(super) fn scrub(&self) -> Result<()> {
         self.shared.flush(None);
         let generation = self.shared.present()?;
-        let optimized = generation.database.upkeep(|connection| {
+        let optimized = generation.database.write(Sync::Normal, |connection| {
+            full_text::settle_all(connection)?;
             let sql = "INSERT INTO texts (texts) VALUES ('optimize')";
             Ok(connection.execute(sql, ()).map(drop)?)
         });
