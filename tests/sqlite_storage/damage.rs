@@ -150,3 +150,29 @@ fn what_searches_look_at_is_mended_when_the_index_is_rebuilt() {
         search().unwrap();
     }
 }
+
+#[test]
+fn a_damaged_text_fails_no_append_that_replaces_it() {
+    for settles in [false, true] {
+        for change in ["UPDATE docs SET text = x'ff'", "UPDATE docs SET text = 5"] {
+            let (dir, storage) = store();
+            for (after, words) in [(0, "apple"), (1, "pear")] {
+                let mut batch = batch(after + 1, after, 1);
+                batch.texts = vec![text(1, words), text(after + 2, "quince")];
+                wait(storage.append(&key("s"), expected(after), batch)).unwrap();
+                if after == 0 {
+                    if settles {
+                        wait(storage.maintenance().scrub()).unwrap();
+                    }
+                    let change = format!("{change} WHERE turn = 1");
+                    assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+                }
+            }
+            for (word, times) in [("apple", 0), ("pear", 1), ("quince", 2)] {
+                let query = TextQuery::new(vec![Term::new(word).unwrap()]);
+                let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();
+                assert_eq!(hits.page.items.len(), times, "{word}, {change}, {settles}");
+            }
+        }
+    }
+}

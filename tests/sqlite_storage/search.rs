@@ -61,5 +61,5 @@ fn as_many_as_an_import_has_are_indexed_at_once() {
     wait(storage.append(&key("s"), expected(0), batch)).unwrap();
     let sql = "SELECT count(*) FROM waiting";
     let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
-    assert_eq!((waiting, found(&storage, "word").len()), (0, 100));
+    assert_eq!((waiting, found(&storage, "word")[0]), (0, 400));
 }

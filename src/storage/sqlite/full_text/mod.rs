@@ -10,7 +10,7 @@
 //!
 //! A number is the turn's time in seconds times four and a slot, so that the newest come first when
 //! numbers are walked downwards, without a sort. Where the slots of a second are taken a later
-//! number is; `spill` is the furthest that this ever went.
+//! number is; this never went further than `spill`.
 //!
 //! The column `scope` holds a token for the owner and one for the session, so that a search through
 //! one owner's turns is an AND of two lists. Each passage begins with a token for its kind, which
@@ -29,7 +29,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::catalogue::{SessionRow, integer};
 use super::error::SqliteError;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::id::TurnId;
 use crate::storage::text::tokens;
 use crate::storage::{Passage, PassageRole, TurnText};
@@ -167,44 +167,57 @@ pub(crate) fn put_all<'t>(
         ensure_current(connection)?;
     }
     for ((session, _), text) in texts {
-        match store(connection, session, text)? {
-            Some(doc) if waits => waiting::add(connection, doc)?,
-            Some(doc) => index(connection, Change::Add, doc, session, &text.passages)?,
-            None => {}
+        match put(connection, session, text, waits) {
+            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+                // What was there cannot be taken out, for which no append should fail.
+                tracing::warn!(error = %Error::from(damage), "the full text is built anew");
+                rebuild_of_sound(connection)?;
+                put(connection, session, text, waits)?;
+            }
+            done => done?,
         }
     }
     Ok(())
 }
 
-/// Sets what is stored of a turn, and takes its tokens out. The number that is to be indexed, if it
-/// has changed.
-fn store(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<Option<i64>> {
-    let bytes = passages::encode(&text.passages);
-    let mut doc = None;
-    if let Some(old) = stored(connection, session, text.turn)? {
-        if old.at == text.at.as_millisecond() && old.bytes == bytes {
-            return Ok(None);
-        }
-        ensure_current(connection)?;
-        take_out(connection, session, &old)?;
-        let same_second = start(old.at) == start(text.at.as_millisecond());
-        doc = (same_second && !text.passages.is_empty()).then_some(old.doc);
-        if doc.is_none() {
-            connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
-        }
-    }
+/// Sets the text of a turn, which waits or is indexed at once.
+fn put(connection: &Connection, session: SessionRow, text: &TurnText, waits: bool) -> Result<()> {
+    let (bytes, at) = (passages::encode(&text.passages), text.at.as_millisecond());
     // What says nothing cannot be found.
-    if text.passages.is_empty() {
-        return Ok(None);
-    }
-    let doc = match doc {
-        Some(doc) => doc,
-        None => free(connection, session, text)?,
+    let is_empty = text.passages.is_empty();
+    let add = |doc| match waits {
+        true => waiting::add(connection, doc),
+        false => index(connection, Change::Add, doc, session, &text.passages),
     };
-    connection.prepare_cached("INSERT OR REPLACE INTO docs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
-        params![doc, session.id, integer(text.turn.get())?, text.at.as_millisecond(), bytes],
-    )?;
-    Ok(Some(doc))
+    if let Some(old) = stored(connection, session, text.turn)? {
+        if old.at == at && old.bytes == bytes {
+            return Ok(());
+        }
+        let stays = start(old.at) == start(at) && !is_empty;
+        let goes_on_waiting = stays && waits && waiting::holds(connection, old.doc)?;
+        if !goes_on_waiting {
+            ensure_current(connection)?;
+            take_out(connection, session, &old)?;
+        }
+        if stays {
+            let sql = "UPDATE docs SET at = ?2, text = ?3 WHERE doc = ?1";
+            connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes])?;
+            return if goes_on_waiting { Ok(()) } else { add(old.doc) };
+        }
+        connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
+    }
+    if is_empty {
+        return Ok(());
+    }
+    let doc = free(connection, session, text)?;
+    connection.prepare_cached("INSERT INTO docs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        doc,
+        session.id,
+        integer(text.turn.get())?,
+        at,
+        bytes
+    ])?;
+    add(doc)
 }
 
 /// Removes the text of a turn.
@@ -267,15 +280,22 @@ fn free(connection: &Connection, session: SessionRow, text: &TurnText) -> Result
         }
         let doc = start + displacement;
         if !taken.exists([doc])? {
-            connection
-                .prepare_cached(
-                    "UPDATE full_text SET value = ?1 WHERE name = 'spill' AND value < ?1",
-                )?
-                .execute([displacement])?;
+            reach(connection, displacement)?;
             return Ok(doc);
         }
     }
     Err(SqliteError::damaged("all numbers are taken"))
+}
+
+/// Notes that a number was taken so far from its second's first one.
+fn reach(connection: &Connection, displacement: i64) -> Result<()> {
+    // In great steps: it is written seldom.
+    let step = displacement.cast_unsigned().checked_next_power_of_two();
+    let spill = step.and_then(|step| i64::try_from(step).ok()).unwrap_or(displacement);
+    connection
+        .prepare_cached("UPDATE full_text SET value = ?1 WHERE name = 'spill' AND value < ?2")?
+        .execute([spill, displacement])?;
+    Ok(())
 }
 
 /// How far the first number after all others is from a second's first one, unless that is too far.

@@ -195,7 +195,7 @@ proptest! {
     }
 }
 
-fn put(connection: &Connection, session: SessionRow, text: &TurnText) {
+fn set(connection: &Connection, session: SessionRow, text: &TurnText) {
     put_all(connection, [(session, text)]).unwrap();
 }
 
@@ -233,7 +233,7 @@ fn one_of_many_fitting_sessions_is_found_by_looking_at_it() {
         let fields = HeadFields { pinned: number.is_multiple_of(2), ..HeadFields::new(time(0)) };
         let row =
             catalogue::upsert(&connection, &key(&format!("n{number:03}")), &head(fields)).unwrap();
-        put(&connection, row, &turn_text(1, i64::try_from(number).unwrap(), "word"));
+        set(&connection, row, &turn_text(1, i64::try_from(number).unwrap(), "word"));
     }
     let found = |sessions: ListQuery| {
         let query = TextQuery {
@@ -259,7 +259,7 @@ fn texts_that_were_cut_by_other_rules_are_cut_anew() {
     let connection = database();
     let (key, fields) = session(0);
     let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
-    put(&connection, row, &turn_text(1, 0, "word"));
+    set(&connection, row, &turn_text(1, 0, "word"));
     waiting::settle_some(&connection, true).unwrap();
     assert!(is_current(&connection).unwrap());
     connection.execute("UPDATE full_text SET value = 'old' WHERE name = 'tokens'", ()).unwrap();
@@ -278,8 +278,8 @@ fn a_removed_text_leaves_no_byte_in_the_tables() {
     let row = catalogue::upsert(&connection, &first, &head(fields.clone())).unwrap();
     let other = catalogue::upsert(&connection, &session(1).0, &head(fields)).unwrap();
     for turn in 0..200 {
-        put(&connection, row, &turn_text(turn, 1_000, &format!("canary{turn}")));
-        put(&connection, other, &turn_text(turn, 1_000, &format!("stays{turn}")));
+        set(&connection, row, &turn_text(turn, 1_000, &format!("canary{turn}")));
+        set(&connection, other, &turn_text(turn, 1_000, &format!("stays{turn}")));
     }
     while waiting::settle_some(&connection, true).unwrap() {}
     let bytes = || {
@@ -313,23 +313,23 @@ fn few_texts_wait_and_many_do_not() {
     };
     let (runs, ended) = (row(0), row(1));
     for turn in 0..255 {
-        put(&connection, ended, &turn_text(turn, 1_000, "word"));
-        put(&connection, runs, &turn_text(turn, 1_000, "word"));
+        set(&connection, ended, &turn_text(turn, 1_000, "word"));
+        set(&connection, runs, &turn_text(turn, 1_000, "word"));
     }
     assert!(!is_due(&connection).unwrap());
     assert!(!settle(&connection).unwrap());
     assert_eq!((waits(&connection), found(&connection, "word")), (510, 510));
-    put(&connection, ended, &turn_text(255, 1_000, "word"));
+    set(&connection, ended, &turn_text(255, 1_000, "word"));
     assert!(is_due(&connection).unwrap());
     while settle(&connection).unwrap() {}
     // Those that an answer may still replace go on waiting.
     assert_eq!((waits(&connection), found(&connection, "word")), (255, 511));
     // Large ones are many sooner, even those.
-    put(&connection, ended, &turn_text(256, 1_000, &"long ".repeat(60_000)));
+    set(&connection, ended, &turn_text(256, 1_000, &"long ".repeat(60_000)));
     assert!(is_due(&connection).unwrap());
     while settle(&connection).unwrap() {}
     assert_eq!(waits(&connection), 255);
-    put(&connection, runs, &turn_text(256, 1_000, &"long ".repeat(300_000)));
+    set(&connection, runs, &turn_text(256, 1_000, &"long ".repeat(300_000)));
     while settle(&connection).unwrap() {}
     assert_eq!((waits(&connection), found(&connection, "long")), (0, 2));
     let many: Vec<_> = (0..300).map(|turn| turn_text(turn, 2_000, "other")).collect();
@@ -347,9 +347,9 @@ fn a_text_that_is_replaced_while_it_waits_leaves_the_index_alone() {
     let blocks = || connection.query_row(blocks, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let before: (i64, i64) = blocks();
     for length in 1..50 {
-        put(&connection, row, &turn_text(1, 1_000, &"canary ".repeat(length)));
+        set(&connection, row, &turn_text(1, 1_000, &"canary ".repeat(length)));
     }
-    put(&connection, row, &turn_text(1, 9_000, "after"));
+    set(&connection, row, &turn_text(1, 9_000, "after"));
     assert_eq!((blocks(), waits(&connection)), (before, 1));
     assert_eq!((found(&connection, "canary"), found(&connection, "after")), (0, 1));
     remove_turn(&connection, row, TurnId::new(1)).unwrap();
@@ -372,7 +372,7 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             let (key, fields) = session(0);
             let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
             for turn in 1..=3 {
-                put(&connection, row, &turn_text(turn, 1_000, "word"));
+                set(&connection, row, &turn_text(turn, 1_000, "word"));
             }
             if settles {
                 waiting::settle_some(&connection, true).unwrap();
@@ -385,7 +385,7 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             rebuild_of_sound(&connection).unwrap();
             let left = if harm.contains("docs") { 2 } else { 3 };
             assert_eq!(found(&connection, "word"), left, "{harm}, {settles}");
-            put(&connection, row, &turn_text(2, 1_000, "word"));
+            set(&connection, row, &turn_text(2, 1_000, "word"));
             assert_eq!(found(&connection, "word"), 3, "{harm}, {settles}");
         }
     }

@@ -34,6 +34,11 @@ pub(super) fn add(connection: &Connection, doc: i64) -> Result<()> {
     Ok(())
 }
 
+/// Whether a number waits.
+pub(super) fn holds(connection: &Connection, doc: i64) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM waiting WHERE doc = ?1")?.exists([doc])?)
+}
+
 /// Lets a number wait no longer; whether it did.
 pub(super) fn remove(connection: &Connection, doc: i64) -> Result<bool> {
     let mut delete = connection.prepare_cached("DELETE FROM waiting WHERE doc = ?1")?;
