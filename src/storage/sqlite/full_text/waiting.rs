@@ -78,23 +78,30 @@ pub(crate) fn is_due(connection: &Connection) -> Result<bool> {
 }
 
 fn due(connection: &Connection) -> Result<Due> {
+    // Asked with each transaction, and mostly there is not so much of it.
+    let mut query = connection.prepare_cached(
+        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM waiting
+         LEFT JOIN docs ON docs.doc = waiting.doc",
+    )?;
+    let (texts, bytes) = query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let all = Size { texts: unsigned(texts)?, bytes: unsigned(bytes)? };
+    match all {
+        _ if all.reaches(MOST_RUNNING) => Ok(Due::All),
+        _ if all.reaches(MOST) && ended(connection)?.reaches(MOST) => Ok(Due::Ended),
+        _ => Ok(Due::None),
+    }
+}
+
+/// How much waits whose answers have ended.
+fn ended(connection: &Connection) -> Result<Size> {
     let mut query = connection.prepare_cached(&format!(
-        "SELECT {} AS runs, count(*), coalesce(sum(octet_length(text)), 0) FROM waiting
+        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM waiting
          LEFT JOIN docs ON docs.doc = waiting.doc LEFT JOIN sessions ON sessions.id = docs.session
-         GROUP BY runs",
+         WHERE NOT {}",
         runs()
     ))?;
-    let mut rows = query.query(())?;
-    let mut all = Size { texts: 0, bytes: 0 };
-    let mut due = Due::None;
-    while let Some(row) = rows.next()? {
-        let size = Size { texts: unsigned(row.get(1)?)?, bytes: unsigned(row.get(2)?)? };
-        all = Size { texts: all.texts + size.texts, bytes: all.bytes + size.bytes };
-        if !row.get::<_, bool>(0)? && size.reaches(MOST) {
-            due = Due::Ended;
-        }
-    }
-    Ok(if all.reaches(MOST_RUNNING) { Due::All } else { due })
+    let (texts, bytes) = query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Size { texts: unsigned(texts)?, bytes: unsigned(bytes)? })
 }
 
 /// Indexes some of the texts that wait, if there is too much of them; whether there may be more.
