@@ -118,17 +118,61 @@ fn a_damaged_text_is_read_anew_when_the_index_is_rebuilt() {
     }
 }
 
+/// Such a text belongs to nobody who could search for it.
 #[test]
 fn a_waiting_text_whose_session_is_lost_holds_up_no_search() {
     let (dir, storage) = store();
     add(&storage, &key("s"), 1, 0, 1).unwrap();
-    let sql = "INSERT INTO pending_texts (session, turn, at, text) VALUES (999, 1, 0, x'00')";
-    assert_eq!(raw(dir.path()).execute(sql, ()).unwrap(), 1);
-    let (done, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+    raw(dir.path())
+        .execute_batch(
+            "INSERT INTO docs VALUES (4, 999, 1, 0, x'00'); INSERT INTO waiting VALUES (4)",
+        )
+        .unwrap();
+    let query = TextQuery::new(vec![Term::new("apple").unwrap()]);
+    let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();
+    assert_eq!(hits.page.items.len(), 0);
+}
+
+#[test]
+fn what_searches_look_at_is_mended_when_the_index_is_rebuilt() {
+    for change in
+        ["UPDATE full_text SET value = 'far' WHERE name = 'spill'", "UPDATE docs SET text = x'ff'"]
+    {
+        let (dir, storage) = store();
+        let mut batch = batch(1, 0, 1);
+        batch.texts = vec![text(1, "apple")];
+        wait(storage.append(&key("s"), expected(0), batch)).unwrap();
+        assert_eq!(raw(dir.path()).execute(change, ()).unwrap(), 1);
         let query = TextQuery::new(vec![Term::new("apple").unwrap()]);
-        let hits = wait(storage.search(&OwnerId::local(), &query, None));
-        let _ = done.send(hits.unwrap().page.items.len());
-    });
-    assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(30)), Ok(0));
+        let search = || wait(storage.search(&OwnerId::local(), &query, None));
+        assert_eq!(search().unwrap_err().kind(), ErrorKind::Corrupt, "{change}");
+        wait(storage.rebuild_index(&|_| {})).unwrap();
+        search().unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_text_fails_no_append_that_replaces_it() {
+    for settles in [false, true] {
+        for change in ["UPDATE docs SET text = x'ff'", "UPDATE docs SET text = 5"] {
+            let (dir, storage) = store();
+            for (after, words) in [(0, "apple"), (1, "pear")] {
+                let mut batch = batch(after + 1, after, 1);
+                batch.texts = vec![text(1, words), text(after + 2, "quince")];
+                wait(storage.append(&key("s"), expected(after), batch)).unwrap();
+                if after == 0 {
+                    if settles {
+                        wait(storage.maintenance().scrub()).unwrap();
+                    }
+                    let change = format!("{change} WHERE turn = 1");
+                    assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+                }
+            }
+            for (word, times) in [("apple", 0), ("pear", 1), ("quince", 2)] {
+                let query = TextQuery::new(vec![Term::new(word).unwrap()]);
+                let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();
+                assert_eq!(hits.page.items.len(), times, "{word}, {change}, {settles}");
+            }
+        }
+    }
 }

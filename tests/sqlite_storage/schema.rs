@@ -1,6 +1,7 @@
 //! Databases of other schemas.
 
-use chatkeep::{ErrorKind, SqliteStorage};
+use chatkeep::storage::{FullText, Storage, Term, TextQuery};
+use chatkeep::{ErrorKind, OwnerId, SqliteStorage};
 
 use crate::common::*;
 
@@ -13,7 +14,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     let before = std::fs::read(path(dir.path())).unwrap();
     let error = wait(SqliteStorage::open(path(dir.path()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 1");
+    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 2");
     assert_eq!(std::fs::read(path(dir.path())).unwrap(), before);
 }
 
@@ -41,8 +42,43 @@ fn the_schema_is_what_it_was() {
     let sql = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
                WHERE name NOT LIKE 'texts_%' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
     let names: String = connection.query_row(sql, (), |row| row.get(0)).unwrap();
-    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners pending_texts records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones words");
+    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones waiting words");
     let version = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(version("user_version").unwrap(), 1);
+    assert_eq!(version("user_version").unwrap(), 2);
     assert_eq!(version("application_id").unwrap(), 0x636b_7053);
+}
+
+/// Texts used to wait in a table of their own.
+#[test]
+fn what_waits_in_an_older_database_is_found() {
+    let (dir, storage) = store();
+    let mut batch = batch(1, 0, 1);
+    batch.texts = vec![text(1, "apple")];
+    wait(storage.append(&key("s"), expected(0), batch)).unwrap();
+    drop(storage);
+    raw(dir.path())
+        .execute_batch(
+            "CREATE TABLE pending_texts (
+               id INTEGER PRIMARY KEY,
+               session INTEGER NOT NULL,
+               turn INTEGER NOT NULL,
+               at INTEGER NOT NULL,
+               text BLOB NOT NULL
+             );
+             INSERT INTO pending_texts SELECT 1, session, turn, at, x'ff' FROM docs;
+             INSERT INTO pending_texts SELECT 2, session, turn, at, x'0101' || x'00' || x'00' FROM docs;
+             INSERT INTO pending_texts SELECT 3, session, turn, at, text FROM docs;
+             INSERT INTO pending_texts SELECT 4, session + 9, turn, at, text FROM docs;
+             DELETE FROM docs;
+             DROP TABLE waiting;
+             PRAGMA user_version = 1",
+        )
+        .unwrap();
+    let storage = open(dir.path());
+    let query = TextQuery::new(vec![Term::new("apple").unwrap()]);
+    let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap().page.items;
+    assert_eq!(hits.len(), 1);
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'pending_texts'";
+    let left: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
 }

@@ -34,17 +34,32 @@ fn a_text_is_found_at_once_by_every_handle_and_a_replaced_one_is_not() {
 }
 
 #[test]
-fn texts_are_moved_without_a_search() {
+fn many_texts_are_indexed_without_a_search() {
     let (dir, storage) = store();
-    say(&storage, 0, 1, "word");
     let connection = raw(dir.path());
-    let sql = "SELECT count(*) FROM pending_texts";
-    let pending = || connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    let sql = "SELECT count(*) FROM waiting";
+    let waiting = || connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    say(&storage, 0, 1, "word");
+    assert_eq!((waiting(), found(&storage, "word")), (1, vec![1]));
+    for turn in 2..=600 {
+        say(&storage, turn - 1, turn, "other");
+    }
     let begun = Instant::now();
-    while pending() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody moves them");
+    while waiting() >= 256 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody indexes them");
         std::thread::yield_now();
     }
     drop(storage);
     assert_eq!(found(&open(dir.path()), "word"), [1]);
+}
+
+#[test]
+fn as_many_as_an_import_has_are_indexed_at_once() {
+    let (dir, storage) = store();
+    let mut batch = batch(1, 0, 1);
+    batch.texts = (1..=400).map(|turn| text(turn, "word")).collect();
+    wait(storage.append(&key("s"), expected(0), batch)).unwrap();
+    let sql = "SELECT count(*) FROM waiting";
+    let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
+    assert_eq!((waiting, found(&storage, "word")[0]), (0, 400));
 }

@@ -5,7 +5,8 @@ use rusqlite::Transaction;
 use super::catalogue::{self, SessionRow};
 use super::engine::{buried, capabilities};
 use super::error::SqliteError;
-use super::{facts, pending, records};
+use super::pending::Left;
+use super::{facts, full_text, records};
 use crate::storage::rules::{self, Salt};
 use crate::storage::{
     Appended, Batch, BatchId, Durability, Expected, Head, HeadFields, Incarnation, Revision,
@@ -57,8 +58,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) appended: Appended,
-    /// Whether there are texts to move.
-    pub(super) texts: bool,
+    /// The texts that wait to be indexed.
+    pub(super) left: Left,
 }
 
 pub(super) fn append(transaction: &Transaction<'_>, salt: Salt, request: &Request) -> Result<Done> {
@@ -89,14 +90,17 @@ pub(super) fn append(transaction: &Transaction<'_>, salt: Salt, request: &Reques
         None => catalogue::insert(transaction, key, &head)?,
     };
     batch.records.iter().try_for_each(|record| records::insert(transaction, session, record))?;
-    batch.texts.iter().try_for_each(|text| pending::put(transaction, session, text))?;
+    full_text::put_all(transaction, batch.texts.iter().map(|text| (session, text)))?;
     batch.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))?;
     Ok(done(head, batch))
 }
 
 fn done(head: Head, batch: &Batch) -> Done {
     let durability = rules::achieved(batch.durability, capabilities().durability);
-    Done { appended: Appended { head, durability }, texts: !batch.texts.is_empty() }
+    let passages = batch.texts.iter().flat_map(|text| &text.passages);
+    let left =
+        Left { texts: batch.texts.len(), bytes: passages.map(|passage| passage.text.len()).sum() };
+    Done { appended: Appended { head, durability }, left }
 }
 
 /// Whether the batch is in the log already, where it was expected to be.

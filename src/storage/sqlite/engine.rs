@@ -40,8 +40,10 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let database = Database::open(path, SCHEMA)?;
-        let (salt, is_current) = database
-            .read(|connection| Ok((salt(connection)?, full_text::is_current(connection)?)))?;
+        let (salt, is_current, is_due) = database.read(|connection| {
+            let is_current = full_text::is_current(connection)?;
+            Ok((salt(connection)?, is_current, full_text::is_due(connection)?))
+        })?;
         if !is_current {
             database.write(Sync::Normal, |transaction| full_text::ensure_current(transaction))?;
         }
@@ -52,8 +54,9 @@ impl Engine {
             pending: Pending::default(),
             watchers: Watchers::default(),
         });
-        // What a process left that was killed.
-        engine.pending_came();
+        if is_due {
+            engine.settle_texts_later();
+        }
         Ok(engine)
     }
 

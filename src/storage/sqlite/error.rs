@@ -52,7 +52,7 @@ impl SqliteError {
             if matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseBusy)))
     }
 
-    fn kind(&self) -> ErrorKind {
+    pub(super) fn kind(&self) -> ErrorKind {
         match self {
             Self::Engine { source } => kind_of(source),
             Self::Unknown { .. } => ErrorKind::Indeterminate,

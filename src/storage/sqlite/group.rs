@@ -14,6 +14,7 @@ use super::append::{self, Done, Request};
 use super::database::Sync;
 use super::engine::{Engine, lock};
 use super::error::SqliteError;
+use super::pending::Left;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Appended, Durability};
 
@@ -98,14 +99,14 @@ impl Engine {
                 together.iter().map(|_| Err(error.clone())).collect()
             }
         };
-        let mut texts = false;
+        let mut left = Left::default();
         for (waiting, answer) in together.iter().zip(answers) {
-            texts |= answer.as_ref().is_ok_and(|done| done.texts);
+            if let Ok(done) = &answer {
+                left.add(done.left);
+            }
             self.answer(waiting, answer);
         }
-        if texts {
-            self.pending_came();
-        }
+        self.texts_came(left);
     }
 
     fn answer(&self, waiting: &Waiting, answer: Result<Done>) {

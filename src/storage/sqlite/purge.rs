@@ -6,7 +6,7 @@ use super::catalogue::{self, integer, unsigned};
 use super::database::Sync;
 use super::engine::Engine;
 use super::error::SqliteError;
-use super::{facts, full_text, pending, read, records};
+use super::{facts, full_text, read, records};
 use crate::error::Result;
 use crate::storage::{OnProgress, Progress, PurgeReceipt, SessionKey};
 
@@ -43,7 +43,6 @@ impl Engine {
         let of_session = [session.id];
         let blobs = transaction.execute("DELETE FROM blobs WHERE session = ?1", of_session)?;
         transaction.execute("DELETE FROM dropped WHERE session = ?1", of_session)?;
-        pending::remove_session(transaction, session)?;
         full_text::ensure_current(transaction)?;
         full_text::remove_session(transaction, session)?;
         facts::remove_session(transaction, session)?;
@@ -57,9 +56,8 @@ impl Engine {
 
     /// Puts the full text in order, and cuts what is left of deleted bytes out of the files.
     pub(super) fn scrub(&self) -> Result<()> {
-        self.move_texts()?;
         self.database.write(Sync::Full, |transaction| {
-            full_text::ensure_current(transaction)?;
+            full_text::settle_all(transaction)?;
             Ok(transaction.execute("INSERT INTO texts (texts) VALUES ('optimize')", ())?)
         })?;
         match self.database.truncate_wal()? {

@@ -8,8 +8,7 @@
 //! | `dropped` | copies of damaged records that a repair took out of a log |
 //! | `blobs` | blobs of sessions |
 //! | `facts` | [facts](super::facts) of turns |
-//! | `docs`, `texts`, `words`, `full_text` | the [full text](super::full_text) |
-//! | `pending_texts` | texts of turns that are not in the full text yet |
+//! | `docs`, `waiting`, `texts`, `words`, `full_text` | the [full text](super::full_text) |
 //! | `documents` | small documents |
 //! | `tombstones` | salted hashes of deleted sessions, with their last life |
 
@@ -24,7 +23,7 @@ use crate::storage::rules::Salt;
 const APPLICATION_ID: i32 = 0x636b_7053;
 
 /// A step is never changed once it was released.
-const STEPS: &[Step] = &[first];
+const STEPS: &[Step] = &[first, second];
 
 pub(super) const SCHEMA: Schema =
     Schema { application_id: APPLICATION_ID, steps: STEPS, checkpoint_pages: 1_000 };
@@ -81,6 +80,13 @@ fn first(connection: &Connection) -> Result<(), SqliteError> {
     let sql = "INSERT INTO store VALUES ('salt', ?1)";
     connection.execute(sql, params![Salt::random().bytes()])?;
     Ok(())
+}
+
+/// Texts wait where the others are stored, not in a table of their own.
+fn second(connection: &Connection) -> Result<(), SqliteError> {
+    full_text::create_waiting(connection)?;
+    full_text::take_over(connection)?;
+    Ok(connection.execute_batch("DROP TABLE pending_texts")?)
 }
 
 /// The salt of the store's tombstones.

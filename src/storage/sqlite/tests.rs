@@ -478,15 +478,6 @@ fn ends(work: impl FnOnce() + Send + 'static) -> bool {
 }
 
 #[test]
-fn a_text_of_no_session_holds_up_no_search() {
-    let directory = tempfile::tempdir().unwrap();
-    let storage = wait(SqliteStorage::open(directory.path().join("chats.db"))).unwrap();
-    let orphan = "INSERT INTO pending_texts (session, turn, at, text) VALUES (99, 1, 0, x'01')";
-    storage.engine.database.write(Sync::Normal, |c| Ok(c.execute(orphan, ())?)).unwrap();
-    assert!(ends(move || storage.engine.move_texts().unwrap()), "it goes on for ever");
-}
-
-#[test]
 fn whoever_panics_while_it_appends_for_others_leaves_none_of_them_waiting() {
     use std::future::Future as _;
     use std::task::{Context, Waker};

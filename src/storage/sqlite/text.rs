@@ -9,7 +9,7 @@ use super::catalogue::SessionRow;
 use super::database::Sync;
 use super::engine::Engine;
 use super::error::SqliteError;
-use super::{SqliteStorage, catalogue, facts, full_text, pending, read};
+use super::{SqliteStorage, catalogue, facts, full_text, read};
 use crate::error::Result;
 use crate::id::OwnerId;
 use crate::storage::text::Extracted;
@@ -32,7 +32,6 @@ impl FullText for SqliteStorage {
         query: &TextQuery,
         after: Option<Cursor>,
     ) -> Result<TextHits> {
-        self.engine.move_texts()?;
         let page = self
             .engine
             .database
@@ -97,7 +96,6 @@ fn replace(
 ) -> Result<(), SqliteError> {
     full_text::ensure_current(transaction)?;
     full_text::remove_session(transaction, session)?;
-    pending::remove_session(transaction, session)?;
     full_text::put_all(transaction, extracted.texts.iter().map(|text| (session, text)))?;
     facts::remove_session(transaction, session)?;
     extracted.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))

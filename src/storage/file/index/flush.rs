@@ -105,7 +105,9 @@ impl Shared {
                 let texts = generation.cuts.then_some(&mut texts);
                 rows::put_written(connection, key, entry, &found, texts)?;
             }
-            full_text::put_all(connection, texts)
+            full_text::put_all(connection, texts)?;
+            while generation.cuts && full_text::settle(connection)? {}
+            Ok(())
         });
         self.checked(&generation, written)
     }

@@ -38,6 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::file::unindexed::Doubts;
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
+use crate::storage::sqlite::full_text;
 use crate::storage::{Extract, SessionKey, WriterId};
 
 mod dirty;
@@ -223,7 +224,8 @@ impl Index {
     pub(super) fn scrub(&self) -> Result<()> {
         self.shared.flush(None);
         let generation = self.shared.present()?;
-        let optimized = generation.database.upkeep(|connection| {
+        let optimized = generation.database.write(Sync::Normal, |connection| {
+            full_text::settle_all(connection)?;
             let sql = "INSERT INTO texts (texts) VALUES ('optimize')";
             Ok(connection.execute(sql, ()).map(drop)?)
         });

@@ -26,8 +26,11 @@ use crate::storage::{Extracted, Head, SessionKey, TurnText};
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
-pub(super) const SCHEMA: Schema =
-    Schema { application_id: 0x636b_6978, steps: &[create], checkpoint_pages: 4_000 };
+pub(super) const SCHEMA: Schema = Schema {
+    application_id: 0x636b_6978,
+    steps: &[create, full_text::create_waiting],
+    checkpoint_pages: 4_000,
+};
 
 fn create(connection: &Connection) -> Result<()> {
     catalogue::create(connection)?;
@@ -280,6 +283,7 @@ pub(super) fn put_extracted(
     let replaced = |turn: u64| ahead.iter().any(|a| a.first > revision && a.turns.contains(&turn));
     let new = part.iter().filter(|text| !replaced(text.turn.get()));
     full_text::put_all(connection, new.map(|text| (row, text)))?;
+    while full_text::settle(connection)? {}
     if more {
         return Ok(true);
     }

@@ -3,18 +3,22 @@
 //! | table | holds |
 //! | --- | --- |
 //! | `docs` | the passages of a turn as they were given, under a number |
+//! | `waiting` | the numbers whose tokens are not in `texts` yet |
 //! | `texts` | FTS5 without content: the tokens of each number, a column for each role |
 //! | `words` | a view of the words in `texts` |
 //! | `full_text` | `spill` and `tokens`, below |
 //!
 //! A number is the turn's time in seconds times four and a slot, so that the newest come first when
 //! numbers are walked downwards, without a sort. Where the slots of a second are taken a later
-//! number is; `spill` is the furthest that this ever went.
+//! number is; this never went further than `spill`.
 //!
 //! The column `scope` holds a token for the owner and one for the session, so that a search through
 //! one owner's turns is an AND of two lists. Each passage begins with a token for its kind, which
 //! narrows a search by kind, and over which no phrase reaches. These tokens begin with a character
 //! of a private-use area, as no token of a text does.
+//!
+//! A text [waits](waiting) until there are many, or its turn's answer has ended: searches look at
+//! what waits by themselves.
 //!
 //! Tokens are taken out again by cutting the stored passages once more: `tokens` says by which rules
 //! they were cut, and where these are others now all of it is built anew.
@@ -26,7 +30,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::catalogue::{SessionRow, integer};
 use super::error::SqliteError;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::id::TurnId;
 use crate::storage::text::tokens;
 use crate::storage::{Passage, PassageRole, TurnText};
@@ -36,16 +40,18 @@ pub(super) mod passages;
 mod search;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod words;
 
 pub(crate) use self::search::search;
+pub(crate) use self::waiting::{create_waiting, is_due, settle, settle_all, take_over};
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 /// How many numbers a second has.
 const SLOTS: i64 = 4;
 
-/// The tables `docs`, `texts`, `words` and `full_text`.
+/// The tables `docs`, `texts`, `words` and `full_text`; [`create_waiting`] makes the last one.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "CREATE TABLE docs (
@@ -125,20 +131,28 @@ fn rebuild_with(
     mut on_damage: impl FnMut(i64, SqliteError) -> Result<()>,
 ) -> Result<()> {
     connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ())?;
+    connection.execute("DELETE FROM waiting", ())?;
     let mut docs = connection.prepare(
-        "SELECT doc, docs.session, sessions.owner, text FROM docs CROSS JOIN sessions
+        "SELECT doc, docs.session, sessions.owner, text, at FROM docs CROSS JOIN sessions
          ON sessions.id = docs.session ORDER BY doc",
     )?;
     let mut rows = docs.query(())?;
+    let mut spill = 0_i64;
     while let Some(row) = rows.next()? {
         let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
-        let doc = row.get(0)?;
+        let doc: i64 = row.get(0)?;
         let text = row.get_ref(3)?.as_blob().map_err(other);
-        match text.and_then(passages::decode) {
-            Ok(passages) => index(connection, Change::Add, doc, session, &passages)?,
+        let sound = text.and_then(passages::decode).and_then(|text| Ok((text, row.get(4)?)));
+        match sound {
+            Ok((passages, at)) => {
+                spill = spill.max(i64::saturating_sub(doc, start(at)));
+                index(connection, Change::Add, doc, session, &passages)?;
+            }
             Err(damage) => on_damage(doc, damage)?,
         }
     }
+    let sql = "INSERT OR REPLACE INTO full_text VALUES ('spill', ?1)";
+    connection.execute(sql, [spill])?;
     set_rules(connection)
 }
 
@@ -151,8 +165,9 @@ pub(crate) fn ensure_current(connection: &Connection) -> Result<()> {
     if is_current(connection)? { Ok(()) } else { rebuild(connection) }
 }
 
-/// Sets the texts of several turns, in the order that costs least. Of two of one turn the later one
-/// is set.
+/// Sets the texts of several turns. Of two of one turn the later one is set.
+///
+/// Few are left to wait, which costs little, for whoever [settles](settle) them.
 pub(crate) fn put_all<'t>(
     connection: &Connection,
     texts: impl IntoIterator<Item = (SessionRow, &'t TurnText)>,
@@ -162,36 +177,62 @@ pub(crate) fn put_all<'t>(
     let mut texts: Vec<_> = latest.into_iter().collect();
     // FTS5 writes a segment for each number that does not follow the one before.
     texts.sort_unstable_by_key(|((session, turn), text)| (text.at, session.id, *turn));
-    texts.into_iter().try_for_each(|((session, _), text)| put(connection, session, text))
+    let waits = texts.len() < waiting::BATCH;
+    if !waits {
+        ensure_current(connection)?;
+    }
+    for ((session, _), text) in texts {
+        match put(connection, session, text, waits) {
+            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+                // What was there cannot be taken out, for which no append should fail.
+                tracing::warn!(error = %Error::from(damage), "the full text is built anew");
+                rebuild_of_sound(connection)?;
+                put(connection, session, text, waits)?;
+            }
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
-/// Sets the text of a turn.
-pub(crate) fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
-    let bytes = passages::encode(&text.passages);
-    let mut doc = None;
+/// Sets the text of a turn, which waits or is indexed at once.
+fn put(connection: &Connection, session: SessionRow, text: &TurnText, waits: bool) -> Result<()> {
+    let (bytes, at) = (passages::encode(&text.passages), text.at.as_millisecond());
+    // What says nothing cannot be found.
+    let is_empty = text.passages.is_empty();
+    let add = |doc| match waits {
+        true => waiting::add(connection, doc),
+        false => index(connection, Change::Add, doc, session, &text.passages),
+    };
     if let Some(old) = stored(connection, session, text.turn)? {
-        if old.at == text.at.as_millisecond() && old.bytes == bytes {
+        if old.at == at && old.bytes == bytes {
             return Ok(());
         }
-        unindex(connection, session, &old)?;
-        let same_second = start(old.at) == start(text.at.as_millisecond());
-        doc = (same_second && !text.passages.is_empty()).then_some(old.doc);
-        if doc.is_none() {
-            connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
+        let stays = start(old.at) == start(at) && !is_empty;
+        let goes_on_waiting = stays && waits && waiting::holds(connection, old.doc)?;
+        if !goes_on_waiting {
+            ensure_current(connection)?;
+            take_out(connection, session, &old)?;
         }
+        if stays {
+            let sql = "UPDATE docs SET at = ?2, text = ?3 WHERE doc = ?1";
+            connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes])?;
+            return if goes_on_waiting { Ok(()) } else { add(old.doc) };
+        }
+        connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
     }
-    // What says nothing cannot be found.
-    if text.passages.is_empty() {
+    if is_empty {
         return Ok(());
     }
-    let doc = match doc {
-        Some(doc) => doc,
-        None => free(connection, session, text)?,
-    };
-    connection.prepare_cached("INSERT OR REPLACE INTO docs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
-        params![doc, session.id, integer(text.turn.get())?, text.at.as_millisecond(), bytes],
-    )?;
-    index(connection, Change::Add, doc, session, &text.passages)
+    let doc = free(connection, session, text)?;
+    connection.prepare_cached("INSERT INTO docs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        doc,
+        session.id,
+        integer(text.turn.get())?,
+        at,
+        bytes
+    ])?;
+    add(doc)
 }
 
 /// Removes the text of a turn.
@@ -201,7 +242,7 @@ pub(crate) fn remove_turn(
     turn: TurnId,
 ) -> Result<()> {
     if let Some(old) = stored(connection, session, turn)? {
-        unindex(connection, session, &old)?;
+        take_out(connection, session, &old)?;
         connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
     }
     Ok(())
@@ -213,7 +254,7 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
         .prepare_cached("SELECT doc, at, text FROM docs WHERE session = ?1 ORDER BY doc")?;
     let mut rows = query.query([session.id])?;
     while let Some(row) = rows.next()? {
-        unindex(connection, session, &Stored::read(row)?)?;
+        take_out(connection, session, &Stored::read(row)?)?;
     }
     connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
     Ok(())
@@ -248,18 +289,38 @@ fn free(connection: &Connection, session: SessionRow, text: &TurnText) -> Result
     let start = start(text.at.as_millisecond());
     let mut taken = connection.prepare_cached("SELECT 1 FROM docs WHERE doc = ?1")?;
     for attempt in 0_u32.. {
-        let displacement = displacement(session, text.turn, attempt);
+        let mut displacement = displacement(session, text.turn, attempt);
+        if attempt == 1 {
+            displacement = at_end(connection, start)?.unwrap_or(displacement);
+        }
         let doc = start + displacement;
         if !taken.exists([doc])? {
-            connection
-                .prepare_cached(
-                    "UPDATE full_text SET value = ?1 WHERE name = 'spill' AND value < ?1",
-                )?
-                .execute([displacement])?;
+            reach(connection, displacement)?;
             return Ok(doc);
         }
     }
     Err(SqliteError::damaged("all numbers are taken"))
+}
+
+/// Notes that a number was taken so far from its second's first one.
+fn reach(connection: &Connection, displacement: i64) -> Result<()> {
+    // In great steps: it is written seldom.
+    let step = displacement.cast_unsigned().checked_next_power_of_two();
+    let spill = step.and_then(|step| i64::try_from(step).ok()).unwrap_or(displacement);
+    connection
+        .prepare_cached("UPDATE full_text SET value = ?1 WHERE name = 'spill' AND value < ?2")?
+        .execute([spill, displacement])?;
+    Ok(())
+}
+
+/// How far the first number after all others is from a second's first one, unless that is too far.
+/// Whoever writes many turns in a second writes them side by side.
+fn at_end(connection: &Connection, start: i64) -> Result<Option<i64>> {
+    const FARTHEST: i64 = 1 << 16;
+    let mut last = connection.prepare_cached("SELECT max(doc) FROM docs")?;
+    let last: Option<i64> = last.query_row((), |row| row.get(0))?;
+    let end = last.map(|last| last.saturating_add(1).saturating_sub(start));
+    Ok(end.filter(|end| (1..FARTHEST).contains(end)))
 }
 
 /// How far from its second's first number a turn is tried: one place after the other at first, then
@@ -284,7 +345,11 @@ enum Change {
     Remove,
 }
 
-fn unindex(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
+/// Takes a number's tokens out of the index, or the number out of those that wait.
+fn take_out(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
+    if waiting::remove(connection, stored.doc)? {
+        return Ok(());
+    }
     let passages = passages::decode(&stored.bytes)?;
     index(connection, Change::Remove, stored.doc, session, &passages)
 }

@@ -46,6 +46,8 @@ struct Search<'s> {
     expression: String,
     /// What a hit's session must fit, unless the expression sees to it.
     sessions: ListQuery,
+    /// The sessions in the expression.
+    few: Option<Vec<i64>>,
     spill: i64,
 }
 
@@ -78,7 +80,7 @@ impl<'s> Search<'s> {
         let expression = expression::expression(scope, query, few.as_deref(), &words);
         let spill = "SELECT value FROM full_text WHERE name = 'spill'";
         let spill = connection.prepare_cached(spill)?.query_row((), |row| row.get(0))?;
-        Ok(Some(Self { connection, owner, query, expression, sessions, spill }))
+        Ok(Some(Self { connection, owner, query, expression, sessions, few, spill }))
     }
 
     fn newest(
@@ -150,7 +152,7 @@ impl<'s> Search<'s> {
         )?;
         let mut rows = statement.query(params![self.expression, docs.start(), docs.end()])?;
         let mut fitting = Fitting { search: self, known: HashMap::new() };
-        let mut waiting: BTreeMap<Order, Found> = BTreeMap::new();
+        let mut waiting = self.not_indexed(&mut fitting, &is_asked)?;
         while let Some(row) = rows.next()? {
             let doc: i64 = row.get(0)?;
             while let Some(entry) = waiting.first_entry() {
@@ -174,6 +176,30 @@ impl<'s> Search<'s> {
         Ok(())
     }
 
+    /// The hits among the texts whose tokens are not in the index.
+    fn not_indexed(
+        &self,
+        fitting: &mut Fitting<'_, '_>,
+        is_asked: impl Fn(&Order) -> bool,
+    ) -> Result<BTreeMap<Order, Found>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT waiting.doc, session, turn, at, text FROM waiting LEFT JOIN docs
+             ON docs.doc = waiting.doc",
+        )?;
+        let mut rows = statement.query(())?;
+        let mut hits = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let session: Option<i64> = row.get(1)?;
+            let is_one = |few: &Vec<i64>| session.is_none_or(|session| few.contains(&session));
+            if self.few.as_ref().is_none_or(is_one)
+                && let Some(found) = self.look_at(row.get(0)?, row, fitting, true, &is_asked)?
+            {
+                hits.insert(found.order.clone(), found);
+            }
+        }
+        Ok(hits)
+    }
+
     /// The numbers among which hits can be.
     fn docs(&self, from: Option<&Order>) -> RangeInclusive<i64> {
         let first = self.query.from.map_or(0, |from| start(from.as_millisecond()));
@@ -192,7 +218,7 @@ impl<'s> Search<'s> {
         is_asked: impl Fn(&Order) -> bool,
     ) -> Result<Option<Found>> {
         let Some(session) = row.get::<_, Option<i64>>(1)? else {
-            return Err(SqliteError::damaged("a turn is in the full text's index alone"));
+            return Err(SqliteError::damaged("the text of a turn in the full text is missing"));
         };
         let at: i64 = row.get(3)?;
         let in_time = self.query.from.is_none_or(|from| at >= up(from))

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::OwnerId;
+use crate::model::ResponseState;
 use crate::storage::sqlite::catalogue;
 use crate::storage::sqlite::tests::{head, key, time};
 use crate::storage::text::scan::Scan;
@@ -18,6 +19,7 @@ fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     catalogue::create(&connection).unwrap();
     create(&connection).unwrap();
+    create_waiting(&connection).unwrap();
     connection
 }
 
@@ -26,6 +28,8 @@ enum Step {
     Put(usize, TurnText),
     RemoveTurn(usize, u64),
     RemoveSession(usize),
+    /// Indexes what waits, as if there were too much of it.
+    Settle(bool),
     Rebuild,
 }
 
@@ -55,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (0..6_usize, turn()).prop_map(|(session, text)| Step::Put(session, text)),
         2 => (0..6_usize, 0..4_u64).prop_map(|(session, turn)| Step::RemoveTurn(session, turn)),
         2 => (0..6_usize).prop_map(Step::RemoveSession),
+        6 => any::<bool>().prop_map(Step::Settle),
         1 => Just(Step::Rebuild),
     ]
 }
@@ -100,13 +105,16 @@ fn query() -> impl Strategy<Value = TextQuery> {
     )
 }
 
-/// Sessions 0 to 2 are one owner's, the others another's; every second one is pinned.
+/// Sessions 0 to 2 are one owner's, the others another's; every second one is pinned, and an answer
+/// runs in every third.
 fn session(number: usize) -> (SessionKey, HeadFields) {
     let mut key = key(&format!("s{number}"));
     if number > 2 {
         key.owner = OwnerId::new("other").unwrap();
     }
-    (key, HeadFields { pinned: number.is_multiple_of(2), ..HeadFields::new(time(0)) })
+    let state = number.is_multiple_of(3).then_some(ResponseState::Streaming);
+    let pinned = number.is_multiple_of(2);
+    (key, HeadFields { pinned, state, ..HeadFields::new(time(0)) })
 }
 
 type Model = BTreeMap<(usize, u64), TurnText>;
@@ -147,6 +155,7 @@ fn apply(connection: &Connection, model: &mut Model, step: Step) {
             catalogue::remove(connection, &session(number).0).unwrap();
             model.retain(|(session, _), _| *session != number);
         }
+        Step::Settle(running) => waiting::settle_some(connection, running).map(drop).unwrap(),
         Step::Rebuild => rebuild(connection).unwrap(),
     }
 }
@@ -186,6 +195,10 @@ proptest! {
     }
 }
 
+fn set(connection: &Connection, session: SessionRow, text: &TurnText) {
+    put_all(connection, [(session, text)]).unwrap();
+}
+
 fn turn_text(turn: u64, at: i64, text: &str) -> TurnText {
     let passage =
         Passage { role: PassageRole::User, kind: "request".to_owned(), text: text.to_owned() };
@@ -220,7 +233,7 @@ fn one_of_many_fitting_sessions_is_found_by_looking_at_it() {
         let fields = HeadFields { pinned: number.is_multiple_of(2), ..HeadFields::new(time(0)) };
         let row =
             catalogue::upsert(&connection, &key(&format!("n{number:03}")), &head(fields)).unwrap();
-        put(&connection, row, &turn_text(1, i64::try_from(number).unwrap(), "word")).unwrap();
+        set(&connection, row, &turn_text(1, i64::try_from(number).unwrap(), "word"));
     }
     let found = |sessions: ListQuery| {
         let query = TextQuery {
@@ -232,6 +245,8 @@ fn one_of_many_fitting_sessions_is_found_by_looking_at_it() {
     };
     assert_eq!(found(ListQuery::new().pinned(true)), 350);
     assert_eq!(found(ListQuery::new()), 700);
+    while settle(&connection).unwrap() {}
+    assert_eq!(found(ListQuery::new().pinned(true)), 350);
     // As many as are named in the expression.
     let few = ListQuery { title: Some(String::new()), ..ListQuery::new() };
     connection.execute("DELETE FROM sessions WHERE id > 256", ()).unwrap();
@@ -244,7 +259,8 @@ fn texts_that_were_cut_by_other_rules_are_cut_anew() {
     let connection = database();
     let (key, fields) = session(0);
     let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
-    put(&connection, row, &turn_text(1, 0, "word")).unwrap();
+    set(&connection, row, &turn_text(1, 0, "word"));
+    waiting::settle_some(&connection, true).unwrap();
     assert!(is_current(&connection).unwrap());
     connection.execute("UPDATE full_text SET value = 'old' WHERE name = 'tokens'", ()).unwrap();
     connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ()).unwrap();
@@ -262,9 +278,10 @@ fn a_removed_text_leaves_no_byte_in_the_tables() {
     let row = catalogue::upsert(&connection, &first, &head(fields.clone())).unwrap();
     let other = catalogue::upsert(&connection, &session(1).0, &head(fields)).unwrap();
     for turn in 0..200 {
-        put(&connection, row, &turn_text(turn, 1_000, &format!("canary{turn}"))).unwrap();
-        put(&connection, other, &turn_text(turn, 1_000, &format!("stays{turn}"))).unwrap();
+        set(&connection, row, &turn_text(turn, 1_000, &format!("canary{turn}")));
+        set(&connection, other, &turn_text(turn, 1_000, &format!("stays{turn}")));
     }
+    while waiting::settle_some(&connection, true).unwrap() {}
     let bytes = || {
         let mut query = connection.prepare("SELECT block FROM texts_data").unwrap();
         let blocks = query.query_map((), |row| row.get::<_, Vec<u8>>(0)).unwrap();
@@ -276,4 +293,112 @@ fn a_removed_text_leaves_no_byte_in_the_tables() {
     assert!(!bytes().contains("canary"));
     assert!(bytes().contains("stays"));
     check_integrity(&connection);
+}
+
+fn waits(connection: &Connection) -> i64 {
+    connection.query_row("SELECT count(*) FROM waiting", (), |row| row.get(0)).unwrap()
+}
+
+fn found(connection: &Connection, word: &str) -> usize {
+    let query = TextQuery { limit: 1_000, ..TextQuery::new(vec![Term::new(word).unwrap()]) };
+    search(connection, &OwnerId::local(), &query, None).unwrap().items.len()
+}
+
+#[test]
+fn few_texts_wait_and_many_do_not() {
+    let connection = database();
+    let row = |number| {
+        let (key, fields) = session(number);
+        catalogue::upsert(&connection, &key, &head(fields)).unwrap()
+    };
+    let (runs, ended) = (row(0), row(1));
+    for turn in 0..255 {
+        set(&connection, ended, &turn_text(turn, 1_000, "word"));
+        set(&connection, runs, &turn_text(turn, 1_000, "word"));
+    }
+    assert!(!is_due(&connection).unwrap());
+    assert!(!settle(&connection).unwrap());
+    assert_eq!((waits(&connection), found(&connection, "word")), (510, 510));
+    set(&connection, ended, &turn_text(255, 1_000, "word"));
+    assert!(is_due(&connection).unwrap());
+    while settle(&connection).unwrap() {}
+    // Those that an answer may still replace go on waiting.
+    assert_eq!((waits(&connection), found(&connection, "word")), (255, 511));
+    // Large ones are many sooner, even those.
+    set(&connection, ended, &turn_text(256, 1_000, &"long ".repeat(60_000)));
+    assert!(is_due(&connection).unwrap());
+    while settle(&connection).unwrap() {}
+    assert_eq!(waits(&connection), 255);
+    set(&connection, runs, &turn_text(256, 1_000, &"long ".repeat(300_000)));
+    while settle(&connection).unwrap() {}
+    assert_eq!((waits(&connection), found(&connection, "long")), (0, 2));
+    let many: Vec<_> = (0..300).map(|turn| turn_text(turn, 2_000, "other")).collect();
+    put_all(&connection, many.iter().map(|text| (ended, text))).unwrap();
+    assert_eq!((waits(&connection), found(&connection, "other")), (0, 300));
+    check_integrity(&connection);
+}
+
+#[test]
+fn a_text_that_is_replaced_while_it_waits_leaves_the_index_alone() {
+    let connection = database();
+    let (key, fields) = session(0);
+    let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+    let blocks = "SELECT count(*), sum(length(block)) FROM texts_data";
+    let blocks = || connection.query_row(blocks, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let before: (i64, i64) = blocks();
+    for length in 1..50 {
+        set(&connection, row, &turn_text(1, 1_000, &"canary ".repeat(length)));
+    }
+    set(&connection, row, &turn_text(1, 9_000, "after"));
+    assert_eq!((blocks(), waits(&connection)), (before, 1));
+    assert_eq!((found(&connection, "canary"), found(&connection, "after")), (0, 1));
+    remove_turn(&connection, row, TurnId::new(1)).unwrap();
+    assert_eq!((blocks(), waits(&connection), found(&connection, "after")), (before, 0, 0));
+    check_integrity(&connection);
+}
+
+#[test]
+fn a_rebuild_mends_what_can_no_longer_be_read() {
+    for harm in [
+        "UPDATE docs SET text = x'ff' WHERE turn = 2",
+        "UPDATE docs SET text = 5 WHERE turn = 2",
+        "UPDATE docs SET at = 'then' WHERE turn = 2",
+        "DELETE FROM docs WHERE turn = 2",
+        "UPDATE full_text SET value = 'far' WHERE name = 'spill'",
+        "DELETE FROM full_text WHERE name = 'spill'",
+    ] {
+        for settles in [false, true] {
+            let connection = database();
+            let (key, fields) = session(0);
+            let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+            for turn in 1..=3 {
+                set(&connection, row, &turn_text(turn, 1_000, "word"));
+            }
+            if settles {
+                waiting::settle_some(&connection, true).unwrap();
+            }
+            assert_eq!(connection.execute(harm, ()).unwrap(), 1);
+            let query = TextQuery::new(vec![Term::new("word").unwrap()]);
+            assert!(search(&connection, &key.owner, &query, None).is_err(), "{harm}");
+            // What cannot be indexed holds up nothing else.
+            waiting::settle_some(&connection, true).unwrap();
+            rebuild_of_sound(&connection).unwrap();
+            let left = if harm.contains("docs") { 2 } else { 3 };
+            assert_eq!(found(&connection, "word"), left, "{harm}, {settles}");
+            set(&connection, row, &turn_text(2, 1_000, "word"));
+            assert_eq!(found(&connection, "word"), 3, "{harm}, {settles}");
+        }
+    }
+}
+
+#[test]
+fn a_text_of_no_session_is_passed_over() {
+    let connection = database();
+    let (key, fields) = session(0);
+    catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+    connection.execute("INSERT INTO docs VALUES (4, 99, 1, 0, x'01')", ()).unwrap();
+    connection.execute("INSERT INTO waiting VALUES (4)", ()).unwrap();
+    assert_eq!(found(&connection, "word"), 0);
+    assert!(!waiting::settle_some(&connection, true).unwrap());
+    assert_eq!(waits(&connection), 0);
 }

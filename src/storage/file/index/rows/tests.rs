@@ -18,7 +18,7 @@ fn key() -> SessionKey {
 
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    create(&connection).unwrap();
+    SCHEMA.steps.iter().for_each(|step| step(&connection).unwrap());
     connection
 }
 
