@@ -36,6 +36,7 @@ use super::system::FileIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
+use crate::storage::sqlite::place::Moved;
 use crate::storage::{Extract, SessionKey};
 
 mod dirty;
@@ -285,8 +286,9 @@ impl Shared {
 
 /// Whether an error says that the database is not what was written.
 fn is_damage(error: &Error) -> bool {
-    // A table that is not there is no more than a failed statement to the engine.
+    // A table that is not there is no more than a failed statement to the engine. What was moved
+    // would be seen by no other process.
     let missing = std::error::Error::source(error)
-        .is_some_and(|source| source.to_string().contains("no such table"));
+        .is_some_and(|source| source.is::<Moved>() || source.to_string().contains("no such table"));
     error.kind() == ErrorKind::Corrupt || missing
 }
