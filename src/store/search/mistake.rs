@@ -88,6 +88,15 @@ fn shown(before: &str, marked: &str, after: &str) -> String {
     format!("\n  {lead}{middle}{tail}\n  {pad}{mark}")
 }
 
+/// As much of a text as a message shows.
+pub(super) fn beginning(text: &str) -> String {
+    let (mut shown, cut) = cut_at(text, 2 * AROUND);
+    if cut {
+        shown.push('…');
+    }
+    shown
+}
+
 fn cut_at(text: &str, characters: usize) -> (String, bool) {
     let cut = text.chars().nth(characters).is_some();
     (text.chars().take(characters).map(visible).collect(), cut)

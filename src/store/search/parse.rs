@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::mistake::{Mistake, Problem};
+use super::mistake::{self, Mistake, Problem};
 use super::query::{Query, ROLES, STATES, STATUSES, Words};
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
@@ -165,8 +165,10 @@ impl<'t> Parser<'t> {
         let place = start..start + usize::from(excluded) + name.len() + 1;
         let known = FILTERS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
         let Some(key) = known else {
-            let problem =
-                Problem::UnknownFilter { name: name.to_owned(), known: FILTERS.join(", ") };
+            let problem = Problem::UnknownFilter {
+                name: mistake::beginning(name),
+                known: FILTERS.join(", "),
+            };
             return mistake(problem, place);
         };
         if excluded {
