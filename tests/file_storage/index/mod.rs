@@ -3,6 +3,7 @@
 
 mod broken;
 mod changed;
+mod killed;
 mod lists;
 mod processes;
 mod soak;
