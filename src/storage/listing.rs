@@ -19,8 +19,24 @@ use crate::id::SessionId;
 /// The most that a page may hold.
 pub(crate) const MAX_LIMIT: usize = 1_000;
 
+/// The most conditions of a query: an engine's own limit is never met.
+const MAX_CONDITIONS: usize = 500;
+
+/// Checks how many conditions a query has.
+pub(crate) fn check_conditions(query: &ListQuery) -> Result<()> {
+    let ListQuery { workspaces, statuses, tags, states, .. } = query;
+    let conditions = workspaces.len() + statuses.len() + tags.len() + states.len();
+    if conditions > MAX_CONDITIONS {
+        return Err(Error::invalid(format!(
+            "a list has {conditions} conditions, it may have {MAX_CONDITIONS}"
+        )));
+    }
+    Ok(())
+}
+
 /// Checks what a query asks for.
 pub(crate) fn check(query: &ListQuery) -> Result<()> {
+    check_conditions(query)?;
     if query.limit == 0 || query.limit > MAX_LIMIT {
         return Err(Error::invalid(format!(
             "a list's limit is {}, it must be 1 to {MAX_LIMIT}",

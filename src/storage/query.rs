@@ -47,7 +47,8 @@ pub struct ListQuery {
     pub title: Option<String>,
     /// The order.
     pub order: ListOrder,
-    /// At most so many to a page; 1 to 1,000.
+    /// At most so many to a page; 1 to 1,000. Workspaces, statuses, tags and states are 500 together
+    /// at most.
     pub limit: usize,
 }
 

@@ -3,6 +3,7 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail its test")]
 
+mod attacked;
 mod common;
 mod conformance;
 mod damage;

@@ -68,6 +68,7 @@ impl Engine {
     }
 
     pub(super) fn count(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+        listing::check_conditions(query)?;
         #[cfg(feature = "sqlite")]
         if let Some(index) = &self.index
             && let Some(count) = index.count(owner, query, &self.hidden()?)?

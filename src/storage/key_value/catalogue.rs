@@ -37,6 +37,7 @@ impl<K: KeyValue> KeyValueStorage<K> {
     }
 
     pub(super) async fn count_sessions(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+        listing::check_conditions(query)?;
         let heads = self.heads_of(owner).await?;
         Ok(heads.iter().filter(|session| listing::fits(session, query)).count() as u64)
     }

@@ -182,6 +182,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn count(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+        super::listing::check_conditions(query)?;
         Ok(self.state().count(owner, query))
     }
 

@@ -281,6 +281,7 @@ fn page_sql(owner: i64, query: &ListQuery, after: Option<Place>) -> Result<(Stri
 
 /// How many of an owner's sessions fit a query.
 pub(crate) fn count(connection: &Connection, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+    listing::check_conditions(query)?;
     let Some(number) = owner_number(connection, owner)? else { return Ok(0) };
     let filter = Filter::new(number, query);
     let sql = format!("SELECT count(*) FROM sessions WHERE {}", filter.sql);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::SqliteError;
+use super::place::Place;
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
@@ -47,6 +48,7 @@ pub(crate) enum Sync {
 /// A database file that any number of processes may have open.
 pub(crate) struct Database {
     path: PathBuf,
+    place: Place,
     schema: Schema,
     writer: Mutex<Writer>,
     readers: Mutex<Vec<Connection>>,
@@ -95,6 +97,7 @@ impl Database {
         }
         let writer = Writer { connection, sync: Sync::Normal, suspect: false };
         Ok(Self {
+            place: Place::of(path)?,
             path: path.to_owned(),
             schema,
             writer: Mutex::new(writer),
@@ -108,6 +111,11 @@ impl Database {
         &self.path
     }
 
+    /// The file that the path led to when it was opened.
+    pub(super) fn file(&self) -> &Path {
+        self.place.database()
+    }
+
     /// Changes something: all of it, or nothing if `change` fails.
     pub(crate) fn write<T>(
         &self,
@@ -119,6 +127,7 @@ impl Database {
         writer.set_sync(sync)?;
         let behavior = TransactionBehavior::Immediate;
         let transaction = writer.connection.transaction_with_behavior(behavior)?;
+        self.place.check()?;
         let changed = change(&transaction)?;
         if let Err(source) = self.commit(transaction) {
             let error = SqliteError::of_commit(source);
@@ -181,7 +190,8 @@ impl Database {
 
     /// A connection of its own that cannot write.
     pub(crate) fn reader(&self) -> Result<Connection> {
-        let connection = connect(&self.path, OpenFlags::empty())?;
+        self.place.check()?;
+        let connection = connect(self.place.database(), OpenFlags::empty())?;
         patiently(|| prepare(&connection, self.schema))?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
@@ -223,8 +233,9 @@ impl Schema {
         // All at one moment: another process may be about to make the tables.
         connection.execute_batch("SAVEPOINT look")?;
         let checked = self.look_at(connection);
-        connection.execute_batch("RELEASE look")?;
-        checked
+        let released = connection.execute_batch("RELEASE look");
+        // After some failures the engine has released it: what failed first is what is wrong.
+        checked.and_then(|()| Ok(released?))
     }
 
     fn look_at(&self, connection: &Connection) -> Result<()> {

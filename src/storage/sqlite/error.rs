@@ -2,6 +2,7 @@
 
 use rusqlite::ErrorCode;
 
+use super::place::Moved;
 use crate::error::{Error, ErrorKind};
 
 /// A failure of an engine that stands on SQLite.
@@ -22,6 +23,8 @@ pub(crate) enum SqliteError {
     NewerSchema { found: i64, known: i64 },
     #[error("the file is a database of something else (application id {found:#010x})")]
     Foreign { found: i64 },
+    #[error("the database's file was moved, deleted or replaced while it was open")]
+    Moved { source: Moved },
     #[error("somebody reads the database for too long for its write-ahead log to be cut")]
     Suspect,
     #[error("the disk could not {operation} beside the database")]
@@ -60,9 +63,10 @@ impl SqliteError {
             Self::OldLibrary { .. } => ErrorKind::Unsupported,
             Self::NewerSchema { .. } => ErrorKind::UnsupportedVersion,
             Self::Foreign { .. } => ErrorKind::Invalid,
-            Self::Suspect | Self::Beside { .. } | Self::TooManyWriters { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Moved { .. }
+            | Self::Suspect
+            | Self::Beside { .. }
+            | Self::TooManyWriters { .. } => ErrorKind::Unavailable,
             Self::Other(error) => error.kind(),
         }
     }
@@ -71,18 +75,30 @@ impl SqliteError {
 fn kind_of(error: &rusqlite::Error) -> ErrorKind {
     use rusqlite::Error as E;
     match error {
-        E::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => ErrorKind::Corrupt,
+        E::SqliteFailure(failure, message) => match failure.code {
+            // A row that must not be there is.
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::ConstraintViolation => ErrorKind::Corrupt,
             ErrorCode::TooBig => ErrorKind::LimitExceeded,
+            _ if message.as_deref().is_some_and(is_damage_of_text) => ErrorKind::Corrupt,
             _ => ErrorKind::Unavailable,
         },
         // What is stored is not what was written.
-        E::FromSqlConversionFailure(..)
+        E::QueryReturnedNoRows
+        | E::FromSqlConversionFailure(..)
         | E::IntegralValueOutOfRange(..)
         | E::Utf8Error(..)
         | E::InvalidColumnType(..) => ErrorKind::Corrupt,
         _ => ErrorKind::Unavailable,
     }
+}
+
+/// FTS5 says so of its own tables, as if the statement were wrong.
+fn is_damage_of_text(message: &str) -> bool {
+    ["invalid fts5 file format", "vtable constructor failed"]
+        .iter()
+        .any(|beginning| message.starts_with(beginning))
 }
 
 impl From<rusqlite::Error> for SqliteError {
@@ -106,6 +122,7 @@ impl From<SqliteError> for Error {
                 converted.with("reason", &source).caused_by(source)
             }
             SqliteError::Beside { source, .. } => converted.caused_by(source),
+            SqliteError::Moved { source } => converted.caused_by(source),
             _ => converted,
         }
     }

@@ -45,6 +45,7 @@ pub(crate) mod facts;
 pub(crate) mod full_text;
 mod group;
 mod pending;
+pub(crate) mod place;
 mod purge;
 mod read;
 mod records;
@@ -108,7 +109,7 @@ impl SqliteStorage {
     #[expect(clippy::unused_async, reason = "an engine that has to wait is opened alike")]
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let engine = Engine::open(path.as_ref())?;
-        let writer = Arc::new(Writer::take(engine.database.path())?);
+        let writer = Arc::new(Writer::take(engine.database.file())?);
         Ok(Self { engine, writer })
     }
 

@@ -1,6 +1,6 @@
 //! Removing a session with all that belongs to it, and what is left of deleted bytes.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::catalogue::{self, integer, unsigned};
 use super::database::Sync;
@@ -66,22 +66,48 @@ impl Engine {
         }
     }
 
-    /// Checks the whole file, and builds what is derived within it anew.
+    /// Checks the tables, builds what is derived from them anew, and checks the whole file then:
+    /// damage of the full text is mended, and keeps nothing from being so.
     pub(super) fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
-        let total = Some(3);
-        self.database.read(|connection| {
-            let sql = "PRAGMA quick_check(1)";
-            let found: String = connection.query_row(sql, (), |row| row.get(0))?;
-            match &*found {
-                "ok" => Ok(()),
-                problem => Err(SqliteError::damaged(format!("the file is damaged: {problem}"))),
-            }
-        })?;
+        let total = Some(4);
+        let connection = self.database.reader()?;
+        tables(&connection)?.iter().try_for_each(|table| check(&connection, Some(table)))?;
+        drop(connection);
         on_progress(Progress { done: 1, total });
         self.database.write(Sync::Full, |transaction| Ok(transaction.execute_batch("REINDEX")?))?;
         on_progress(Progress { done: 2, total });
         self.database.write(Sync::Full, |connection| full_text::rebuild_of_sound(connection))?;
         on_progress(Progress { done: 3, total });
+        // A connection that has searched before takes what it remembers for what is there.
+        check(&self.database.reader()?, None)?;
+        on_progress(Progress { done: 4, total });
         Ok(())
+    }
+}
+
+/// The tables that are no module's.
+fn tables(connection: &Connection) -> Result<Vec<String>, SqliteError> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0";
+    let mut query = connection.prepare(sql)?;
+    let names = query.query_map((), |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// Checks a table, or the whole file.
+fn check(connection: &Connection, table: Option<&str>) -> Result<(), SqliteError> {
+    let mut found = Vec::new();
+    let each = |row: &Row<'_>| {
+        found.push(row.get::<_, String>(0)?);
+        Ok(())
+    };
+    match table {
+        Some(table) => connection.pragma(None, "quick_check", table, each)?,
+        None => connection.pragma_query(None, "quick_check", each)?,
+    }
+    match found.first() {
+        Some(problem) if problem != "ok" => {
+            Err(SqliteError::damaged(format!("the file is damaged: {problem}")))
+        }
+        _ => Ok(()),
     }
 }

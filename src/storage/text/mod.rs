@@ -124,7 +124,7 @@ impl TextQuery {
     /// # Errors
     ///
     /// [`Invalid`](crate::ErrorKind::Invalid) if there is nothing to find, or more than 64 tokens,
-    /// or a limit over 1,000.
+    /// or a limit over 1,000, or more than 500 conditions of sessions.
     pub fn check(&self) -> Result<usize> {
         if self.all.is_empty() {
             return Err(Error::invalid("a search has at least one word that must be there"));
@@ -135,6 +135,7 @@ impl TextQuery {
                 "a search has {tokens} words, it may have {MAX_TOKENS}"
             )));
         }
+        super::listing::check_conditions(&self.sessions)?;
         match self.limit {
             0 => Ok(DEFAULT_LIMIT),
             limit if limit <= super::listing::MAX_LIMIT => Ok(limit),

@@ -50,11 +50,7 @@ pub(super) enum Problem {
 impl Problem {
     /// A name may be as long as a query: no more of it is repeated than of the query.
     pub(super) fn unknown_filter(name: &str, known: &[&str]) -> Self {
-        let (mut shown, cut) = cut_at(name, AROUND);
-        if cut {
-            shown.push('…');
-        }
-        Self::UnknownFilter { name: shown, known: known.join(", ") }
+        Self::UnknownFilter { name: beginning(name), known: known.join(", ") }
     }
 }
 
@@ -97,6 +93,15 @@ fn shown(before: &str, marked: &str, after: &str) -> String {
     let mark: String = middle.chars().map(|c| if blank(c) == ' ' { "^" } else { "^^" }).collect();
     let mark = if mark.is_empty() { "^" } else { &mark };
     format!("\n  {lead}{middle}{tail}\n  {pad}{mark}")
+}
+
+/// As much of a text as a message shows.
+pub(super) fn beginning(text: &str) -> String {
+    let (mut shown, cut) = cut_at(text, 2 * AROUND);
+    if cut {
+        shown.push('…');
+    }
+    shown
 }
 
 fn cut_at(text: &str, characters: usize) -> (String, bool) {

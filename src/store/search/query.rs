@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::parse;
+use super::{mistake, parse};
 use crate::error::{Error, Result};
 use crate::model::{ResponseState, SessionStatus};
 use crate::storage::text::tokens;
@@ -126,7 +126,8 @@ impl Query {
         let words = text.split_whitespace().filter(has_token).map(|word| Words::new(word, false));
         let all: Vec<Words> = words.collect::<Result<_>>()?;
         if all.is_empty() {
-            return Err(Error::invalid(format!("there is no letter and no digit in {text:?}")));
+            let shown = mistake::beginning(text);
+            return Err(Error::invalid(format!("there is no letter and no digit in {shown:?}")));
         }
         Ok(Self { all, ..Self::default() })
     }

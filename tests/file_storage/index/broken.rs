@@ -5,7 +5,7 @@ use super::*;
 /// What is done to the index while two storages have it open.
 type Harm = (&'static str, fn(&Path));
 
-const HARMS: [Harm; 8] = [
+const HARMS: [Harm; 11] = [
     ("the directory deleted", |root| std::fs::remove_dir_all(root.join("index")).unwrap()),
     ("the database deleted", |root| std::fs::remove_file(database(root)).unwrap()),
     ("the pointer deleted", |root| std::fs::remove_file(root.join("index/current")).unwrap()),
@@ -27,7 +27,32 @@ const HARMS: [Harm; 8] = [
         let content = std::fs::read(&pointer).unwrap();
         replace(&pointer, &content);
     }),
+    ("the journal deleted", |root| remove_beside(root, "-wal")),
+    ("the shared memory deleted", |root| remove_beside(root, "-shm")),
+    ("the journal and the shared memory deleted", |root| {
+        remove_beside(root, "-wal");
+        remove_beside(root, "-shm");
+    }),
 ];
+
+/// Damage of the text that nothing but a search comes upon.
+const DAMAGED_TEXTS: [&str; 6] = [
+    "UPDATE texts_data SET block = x'ffffffffff' WHERE id = 10",
+    "DELETE FROM texts_data WHERE id = 10",
+    "UPDATE texts_data SET block = zeroblob(length(block)) WHERE id > 10",
+    "DELETE FROM texts_config",
+    "DELETE FROM full_text WHERE name = 'spill'",
+    "UPDATE docs SET text = x'ff'",
+];
+
+/// Removes what SQLite keeps beside the database while it is open, if it is.
+fn remove_beside(root: &Path, suffix: &str) {
+    let mut file = database(root).into_os_string();
+    file.push(suffix);
+    let removed = std::fs::remove_file(&file);
+    let is_closed = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+    assert!(removed.as_ref().is_ok() || removed.as_ref().is_err_and(is_closed), "{removed:?}");
+}
 
 fn prepare(root: &Path) -> (FileStorage, Arc<Reader>) {
     let (storage, reader) = open_reading(root);
@@ -347,6 +372,21 @@ fn an_index_that_is_harmed_while_it_is_closed_hides_nothing_and_is_built_anew() 
         harm(dir.path());
         let (storage, _reader) = open_reading(dir.path());
         check(what, &storage, &["a", "b"]);
+    }
+}
+
+#[test]
+fn a_damaged_text_is_built_anew_once_a_search_has_come_upon_it() {
+    for change in DAMAGED_TEXTS {
+        let dir = tempdir();
+        drop(prepare(dir.path()));
+        let other = rusqlite::Connection::open(database(dir.path())).unwrap();
+        assert!(other.execute(change, ()).unwrap() > 0, "{change}");
+        drop(other);
+        let (storage, _reader) = open_reading(dir.path());
+        let hits = search(&storage, "apple");
+        assert!(hits.partial.is_some(), "{change}: {hits:?}");
+        check(change, &storage, &["a", "b"]);
     }
 }
 

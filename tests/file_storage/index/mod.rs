@@ -4,6 +4,7 @@
 mod broken;
 mod changed;
 mod doubted;
+mod killed;
 mod lists;
 mod processes;
 mod soak;

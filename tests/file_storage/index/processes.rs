@@ -202,3 +202,35 @@ fn a_process_notices_that_another_has_built_the_index_anew() {
         assert_eq!(titles(&storage), format!("a=title{round}=Active"));
     }
 }
+
+/// Those who have the old one open and those who come later would lock each other out of nothing.
+#[cfg(unix)]
+#[test]
+fn processes_go_on_with_one_index_when_its_shared_memory_is_deleted() {
+    let dir = tempdir();
+    let storage = open(dir.path());
+    say(&storage, "a", "apple");
+    let mut before = Other::start(dir.path());
+    before.tell("say b pear");
+    let mut shared = database(dir.path()).into_os_string();
+    shared.push("-shm");
+    std::fs::remove_file(shared).unwrap();
+    let mut after = Other::start(dir.path());
+    for round in 0..3 {
+        after.tell(&format!("say after{round} plum"));
+        before.tell(&format!("say before{round} plum"));
+        say(&storage, &format!("own{round}"), "plum");
+        let mut expected = vec!["a".to_owned(), "b".to_owned()];
+        for name in ["after", "before", "own"] {
+            expected.extend((0..=round).map(|round| format!("{name}{round}")));
+        }
+        expected.sort();
+        let mut lists = vec![titles(&storage), before.tell("titles"), after.tell("titles")];
+        for list in &mut lists {
+            let mut ids: Vec<&str> =
+                list.split(',').map(|one| &one[..one.find('=').unwrap()]).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, expected);
+        }
+    }
+}

@@ -1,8 +1,20 @@
 //! Two processes that list, search and write for a while.
+//!
+//! Each notes in a journal what it has done, once the call has returned. Whoever reads the other's
+//! journal and lists after that knows what the list has to show.
+//!
+//! `CHATKEEP_SOAK_SECONDS` says for how long. In a minute on two cores that nine others wanted as
+//! well, of 6,425 things that were not shown yet 6,368 had waited for no more than the 200 ms that
+//! are promised, and the longest for 381 ms.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chatkeep::SessionStatus;
 
 use super::*;
 use crate::memory_disk::Chance;
@@ -10,9 +22,14 @@ use crate::memory_disk::Chance;
 const ROOT: &str = "CHATKEEP_TEST_SOAK_ROOT";
 const SEED: &str = "CHATKEEP_TEST_SOAK_SEED";
 
-/// How long a change of another process may take to be listed. The promise is 200 ms; the rest is
-/// for a machine that lets nobody run for a while.
-const FRESH: Duration = Duration::from_millis(2_000);
+/// How long activity and text of another process may take: what is promised.
+const PROMISED: Duration = Duration::from_millis(200);
+/// What a machine may take on top of it that runs many other tests on few cores.
+const BUSY_MACHINE: Duration = Duration::from_millis(800);
+/// For so many of a hundred the promise is kept to the letter.
+const KEPT: usize = 95;
+/// For how long one writes without a search, in microseconds.
+const QUIET: u64 = 400_000;
 
 fn duration() -> Duration {
     let seconds = std::env::var("CHATKEEP_SOAK_SECONDS").ok();
@@ -35,61 +52,155 @@ fn start(root: &Path, seed: u64) -> Child {
 fn in_a_child() {
     let Ok(root) = std::env::var(ROOT) else { return };
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
-    Soak::new(Path::new(&root), seed).run();
+    let mut soak = Soak::new(Path::new(&root), seed);
+    soak.run();
+    println!("\nlags {}", soak.lags.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
 }
 
 type Place = (u64, u64);
-
-struct Soak {
-    storage: FileStorage,
-    seed: u64,
-    chance: Chance,
-    /// What was shown of each session, which never goes back.
-    shown: BTreeMap<String, Place>,
-    /// Where sessions stood at some time, to be shown by lists soon.
-    stood: VecDeque<(Instant, String, Place)>,
-    gone: BTreeSet<String>,
-    own: BTreeSet<String>,
-}
 
 fn place(head: &chatkeep::storage::Head) -> Place {
     (head.incarnation.get(), head.revision.get())
 }
 
+/// The machine's time, which its processes share.
+#[expect(clippy::disallowed_methods, reason = "two processes tell each other the time")]
+fn micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64
+}
+
+/// What a process says that it has done.
+#[derive(Debug, Clone)]
+struct Note {
+    at: u64,
+    id: String,
+    place: Place,
+    /// What lists show at once; none if no more than activity and text have changed.
+    shown: Option<(String, SessionStatus)>,
+    word: String,
+}
+
+const GOING: &str = "going";
+const GONE: &str = "gone";
+
+fn journal(root: &Path, seed: u64) -> PathBuf {
+    root.join(format!("journal{seed}"))
+}
+
+/// The other's journal as far as it has been read.
+struct Journal {
+    file: File,
+    begun: String,
+    notes: Vec<Note>,
+    going: BTreeSet<String>,
+    gone: BTreeSet<String>,
+}
+
+impl Journal {
+    fn new(path: &Path) -> Self {
+        File::options().create(true).append(true).open(path).unwrap();
+        let file = File::open(path).unwrap();
+        Self {
+            file,
+            begun: String::new(),
+            notes: Vec::new(),
+            going: BTreeSet::new(),
+            gone: BTreeSet::new(),
+        }
+    }
+
+    fn read(&mut self) {
+        self.file.read_to_string(&mut self.begun).unwrap();
+        let whole = self.begun.rfind('\n').map_or(0, |end| end + 1);
+        let lines: String = self.begun.drain(..whole).collect();
+        for line in lines.lines() {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                [GOING, id] => drop(self.going.insert(id.to_owned())),
+                [GONE, id] => drop(self.gone.insert(id.to_owned())),
+                [at, id, life, revision, title, status, word] => {
+                    let status = match status {
+                        "archived" => SessionStatus::Archived,
+                        _ => SessionStatus::Active,
+                    };
+                    self.notes.push(Note {
+                        at: at.parse().unwrap(),
+                        id: id.to_owned(),
+                        place: (life.parse().unwrap(), revision.parse().unwrap()),
+                        shown: (title != "-").then(|| (title.to_owned(), status)),
+                        word: word.to_owned(),
+                    });
+                }
+                _ => panic!("{line}"),
+            }
+        }
+    }
+}
+
+struct Soak {
+    storage: FileStorage,
+    _reader: Arc<Reader>,
+    seed: u64,
+    chance: Chance,
+    own: BTreeSet<String>,
+    gone: BTreeSet<String>,
+    journal: File,
+    other: Journal,
+    /// What was shown of each session, which never goes back.
+    shown: BTreeMap<String, Place>,
+    /// What the other has done and was not shown yet.
+    awaited: VecDeque<Note>,
+    unread: usize,
+    /// For how long things had not been shown, whenever one was missing, in microseconds.
+    lags: Vec<u64>,
+    partial_since: Option<u64>,
+}
+
 impl Soak {
     fn new(root: &Path, seed: u64) -> Self {
+        let own = journal(root, seed);
+        let (storage, reader) = open_reading(&root.join("store"));
         Self {
-            storage: open(root),
+            storage,
+            _reader: reader,
             seed,
             chance: Chance::new(seed),
-            shown: BTreeMap::new(),
-            stood: VecDeque::new(),
-            gone: BTreeSet::new(),
             own: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            journal: File::options().create(true).append(true).open(own).unwrap(),
+            other: Journal::new(&journal(root, 3 - seed)),
+            shown: BTreeMap::new(),
+            awaited: VecDeque::new(),
+            unread: 0,
+            lags: Vec::new(),
+            partial_since: None,
         }
     }
 
     fn run(&mut self) {
-        let end = Instant::now() + duration();
+        let end = micros() + duration().as_micros() as u64;
         let mut number = 0;
-        while Instant::now() < end {
+        while micros() < end {
             number += 1;
+            let quiet = self.is_quiet();
             match self.chance.below(20) {
-                0 => self.begin(number),
+                2..=4 if quiet => self.write_one(number, false),
+                0 => self.write(&format!("p{}-{number}", self.seed), number, true),
                 1 => self.purge(),
-                2..=3 => self.search(),
-                4..=6 => self.list(),
-                7 => self.look_at_another(),
-                8..=9 => self.write(number, |fields| fields.title = format!("title {number}")),
-                _ => self.write(number, |fields| fields.turns = number),
+                2..=4 => self.search(),
+                5..=8 => self.list(),
+                9..=10 => self.write_one(number, true),
+                _ => self.write_one(number, false),
             }
         }
     }
 
-    fn begin(&mut self, number: u64) {
-        let id = format!("p{}-{number}", self.seed);
-        say(&self.storage, &id, &format!("begun{number} common"));
-        self.own.insert(id);
+    /// In turn they write without a search, which would bring in what waits.
+    fn is_quiet(&self) -> bool {
+        (micros() / QUIET + self.seed).is_multiple_of(2)
+    }
+
+    fn note(&mut self, line: &str) {
+        self.journal.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     fn pick(&mut self) -> Option<String> {
@@ -100,16 +211,38 @@ impl Soak {
         self.own.iter().nth(self.chance.below(count) as usize).cloned()
     }
 
-    fn write(&mut self, number: u64, change: impl FnOnce(&mut HeadFields)) {
+    fn write_one(&mut self, number: u64, at_once: bool) {
         let Some(id) = self.pick() else { return };
+        self.write(&id, number, at_once);
+    }
+
+    fn write(&mut self, id: &str, number: u64, at_once: bool) {
         let word = format!("w{}x{number}", self.seed);
-        say_with(&self.storage, &id, &format!("{word} common"), change);
-        let head = wait(self.storage.head(&key(&id))).unwrap().unwrap();
+        let is_new = self.own.insert(id.to_owned());
+        let mut shown = "- -".to_owned();
+        say_with(&self.storage, id, &format!("{word} common"), |fields| {
+            fields.turns = number;
+            if is_new || at_once {
+                let archived = number.is_multiple_of(2);
+                fields.title = format!("title{number}");
+                fields.status =
+                    if archived { SessionStatus::Archived } else { SessionStatus::Active };
+                let status = if archived { "archived" } else { "active" };
+                shown = format!("{} {status}", fields.title);
+            }
+        });
+        let now = micros();
+        let head = wait(self.storage.head(&key(id))).unwrap().unwrap();
+        let (life, revision) = place(&head);
+        self.note(&format!("{now} {id} {life} {revision} {shown} {word}"));
         // Its own are shown as they are.
+        let quiet = self.is_quiet();
         let listed = all(&self.storage).into_iter().find(|session| session.id().as_str() == id);
         assert_eq!(listed.unwrap().head, head);
-        let hits = search(&self.storage, &word).page.items;
-        assert_eq!(hits.len(), 1, "{word}");
+        if !quiet {
+            let hits = search(&self.storage, &word).page.items;
+            assert_eq!(hits.len(), 1, "{word}");
+        }
     }
 
     fn purge(&mut self) {
@@ -117,62 +250,119 @@ impl Soak {
             return;
         }
         let Some(id) = self.pick() else { return };
+        self.note(&format!("{GOING} {id}"));
         wait(self.storage.purge(&key(&id))).unwrap();
+        self.note(&format!("{GONE} {id}"));
         self.own.remove(&id);
         self.gone.insert(id);
         self.list();
     }
 
+    fn read_journal(&mut self) {
+        self.other.read();
+        let new = self.other.notes.get(self.unread..).unwrap_or_default();
+        self.awaited.extend(new.iter().cloned());
+        self.unread = self.other.notes.len();
+    }
+
+    /// Something is not shown yet.
+    fn lag(&mut self, note: &Note, now: u64, what: &str) {
+        let lag = now.saturating_sub(note.at);
+        self.lags.push(lag);
+        let most = (PROMISED + BUSY_MACHINE).as_micros() as u64;
+        assert!(lag <= most, "{what} of {note:?} is not there after {lag} µs");
+    }
+
     fn search(&mut self) {
+        self.read_journal();
+        let gone: BTreeSet<String> = self.gone.union(&self.other.gone).cloned().collect();
         for hit in search(&self.storage, "common").page.items {
-            assert!(!self.gone.contains(hit.key.id.as_str()), "{} was deleted", hit.key);
+            assert!(!gone.contains(hit.key.id.as_str()), "{} was deleted", hit.key);
+        }
+        // The newest of another are the ones that may be missing.
+        let newest: Vec<Note> = self.other.notes.iter().rev().take(3).cloned().collect();
+        for note in newest {
+            let now = micros();
+            let hits = search(&self.storage, &note.word);
+            self.told_partial(hits.partial.is_some(), now);
+            if hits.page.items.is_empty() {
+                self.read_journal();
+                if !self.other.going.contains(&note.id) {
+                    self.lag(&note, now, "text");
+                }
+            }
         }
     }
 
-    fn look_at_another(&mut self) {
-        let others: Vec<String> =
-            self.shown.keys().filter(|id| !self.own.contains(*id)).cloned().collect();
-        if others.is_empty() {
-            return;
-        }
-        let id = &others[self.chance.below(others.len() as u64) as usize];
-        if let Some(head) = wait(self.storage.head(&key(id))).unwrap() {
-            self.stood.push_back((Instant::now(), id.clone(), place(&head)));
-        }
+    /// What is behind is written soon, so that a search says for no longer that it is partial.
+    fn told_partial(&mut self, is_partial: bool, now: u64) {
+        let since = self.partial_since.filter(|_| is_partial);
+        self.partial_since = is_partial.then(|| since.unwrap_or(now));
+        let lasted = since.map_or(0, |since| now - since);
+        let most = (PROMISED + BUSY_MACHINE).as_micros() as u64;
+        assert!(lasted <= most, "searches have been partial for {lasted} µs");
     }
 
     fn list(&mut self) {
-        let begun = Instant::now();
-        let listed: BTreeMap<String, Place> = all(&self.storage)
+        self.read_journal();
+        let gone: BTreeSet<String> = self.gone.union(&self.other.gone).cloned().collect();
+        let now = micros();
+        let listed: BTreeMap<String, SessionHead> = all(&self.storage)
             .into_iter()
-            .map(|session| (session.id().to_string(), place(&session.head)))
+            .map(|session| (session.id().to_string(), session))
             .collect();
-        for (id, now) in &listed {
-            assert!(!self.gone.contains(id), "{id} was deleted");
-            let before = self.shown.insert(id.clone(), *now);
-            assert!(before.is_none_or(|before| before <= *now), "{id} went back to {now:?}");
+        self.other.read();
+        for (id, session) in &listed {
+            assert!(!gone.contains(id), "{id} was deleted");
+            let place = place(&session.head);
+            let before = self.shown.insert(id.clone(), place);
+            assert!(before.is_none_or(|before| before <= place), "{id} went back to {place:?}");
         }
         assert!(self.own.iter().all(|id| listed.contains_key(id)), "one of the own is missing");
-        while let Some((then, ..)) = self.stood.front() {
-            if begun - *then < FRESH {
-                break;
+        for note in std::mem::take(&mut self.awaited) {
+            if self.other.going.contains(&note.id) {
+                continue;
             }
-            let (_, id, stood) = self.stood.pop_front().unwrap();
-            let fresh = listed.get(&id).is_none_or(|now| *now >= stood);
-            assert!(fresh, "{id} stood at {stood:?} and is listed at {:?}", listed.get(&id));
+            let is = listed.get(&note.id).unwrap_or_else(|| panic!("{note:?} is missing"));
+            if place(&is.head) >= note.place {
+                self.check(&note, is);
+                continue;
+            }
+            assert_eq!(note.shown, None, "{note:?} is listed as {is:?}");
+            self.lag(&note, now, "activity");
+            self.awaited.push_back(note);
         }
+    }
+
+    /// What is listed shows what the note says, or what came after it.
+    fn check(&self, note: &Note, listed: &SessionHead) {
+        let Some(shown) = &note.shown else { return };
+        let now = (listed.title().to_owned(), listed.status());
+        let later = |title: &str| title.trim_start_matches("title").parse::<u64>().unwrap();
+        let is_later = later(&now.0) > later(&shown.0);
+        assert!(*shown == now || is_later, "{note:?} is listed as {listed:?}");
     }
 }
 
 #[test]
 fn two_processes_see_no_error_and_nothing_stale() {
     let dir = tempdir();
+    drop(open(&dir.path().join("store")));
     let children: Vec<Child> = (1..=2).map(|seed| start(dir.path(), seed)).collect();
+    let mut lags = Vec::new();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("lags ")).unwrap_or_default();
+        lags.extend(line.split_whitespace().map(|lag| lag.parse::<u64>().unwrap()));
     }
-    let storage = open(dir.path());
+    lags.sort_unstable();
+    let kept = lags.partition_point(|lag| *lag <= PROMISED.as_micros() as u64);
+    let quantiles = [50, 90, 95, 99, 100].map(|q| (q, lags.get((lags.len() * q / 100).max(1) - 1)));
+    println!("{kept} of {} kept the promise; percentiles in µs: {quantiles:?}", lags.len());
+    assert!(kept * 100 >= lags.len() * KEPT, "{kept} of {}: {quantiles:?}", lags.len());
+    let storage = open(&dir.path().join("store"));
     wait(storage.verify_index()).unwrap();
-    assert_eq!(all(&storage), all(&plain(dir.path())));
+    assert_eq!(all(&storage), all(&plain(&dir.path().join("store"))));
 }

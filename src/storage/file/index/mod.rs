@@ -39,6 +39,7 @@ use crate::storage::file::unindexed::Doubts;
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::database::Sync;
 use crate::storage::sqlite::full_text;
+use crate::storage::sqlite::place::Moved;
 use crate::storage::{Extract, SessionKey, WriterId};
 
 mod dirty;
@@ -339,14 +340,17 @@ impl Shared {
 fn is_damage(error: &Error) -> bool {
     // All statements are ours: one that fails by itself misses a table or a column.
     use rusqlite::Error::{SqlInputError, SqliteFailure};
-    let failed = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    let source = std::error::Error::source(error);
+    // What was moved would be seen by no other process.
+    let is_moved = source.is_some_and(|source| source.is::<Moved>());
+    let failed = source.and_then(|source| source.downcast_ref());
     let by_itself = match failed {
         Some(SqliteFailure(failure, _) | SqlInputError { error: failure, .. }) => {
             failure.extended_code == rusqlite::ffi::SQLITE_ERROR
         }
         _ => false,
     };
-    error.kind() == ErrorKind::Corrupt || by_itself
+    error.kind() == ErrorKind::Corrupt || by_itself || is_moved
 }
 
 /// Whether an error says that one session cannot be in the index, while others can.
