@@ -138,6 +138,8 @@ fn a_damaged_full_text_is_built_anew_and_keeps_no_session_from_being_deleted_the
     for change in DAMAGED_TEXTS {
         let (dir, storage) = store();
         fill(&storage, 20);
+        // Texts wait beside the index: this indexes them.
+        wait(storage.scrub()).unwrap();
         assert!(raw(dir.path()).execute(change, ()).unwrap() > 0, "{change}");
         if let Err(error) = found(&storage, "t2") {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{change}: {error}");
@@ -347,4 +349,41 @@ fn a_garbled_file_gives_no_record_that_nobody_wrote() {
         let _ = (add(&storage, &key("new"), 7, 0, 1), wait(storage.repair(&keys[4])));
         let _ = wait(storage.rebuild_index(&|_| {}));
     }
+}
+
+/// What is derived can be built anew, whatever of it is damaged.
+#[test]
+fn every_damage_of_the_full_text_alone_is_mended_by_a_rebuild() {
+    for change in [
+        "UPDATE texts_config SET v = 0 WHERE k = 'version'",
+        "DELETE FROM texts_config",
+        "DELETE FROM full_text WHERE name = 'spill'",
+        "DELETE FROM full_text WHERE name = 'tokens'",
+    ] {
+        let (dir, storage) = store();
+        fill(&storage, 20);
+        drop(storage);
+        assert!(raw(dir.path()).execute(change, ()).unwrap() > 0);
+        let storage = wait(SqliteStorage::open(path(dir.path())))
+            .unwrap_or_else(|error| panic!("{change}: it cannot even be opened: {error}"));
+        let rebuilt = wait(storage.rebuild_index(&|_| {}));
+        assert!(rebuilt.is_ok(), "{change}: {rebuilt:?}");
+        assert_eq!(found(&storage, "t2").unwrap(), 20, "{change}");
+        wait(storage.purge(&key("s3"))).unwrap();
+    }
+}
+
+/// Texts that wait to be indexed are found where they are: nothing has to be written for a search.
+#[test]
+fn a_search_waits_for_nobody_who_writes() {
+    let (dir, storage) = store();
+    fill(&storage, 2);
+    let mut last = batch(9, 0, 1);
+    last.texts = vec![text(1, "waiting")];
+    wait(storage.append(&key("last"), expected(0), last)).unwrap();
+    let holder = raw(dir.path());
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(found(&storage, "waiting").unwrap(), 1);
+    assert_eq!(found(&storage, "t2").unwrap(), 2);
+    holder.execute_batch("COMMIT").unwrap();
 }

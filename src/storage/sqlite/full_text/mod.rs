@@ -66,12 +66,19 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
            scope, title, user, assistant, tool,
            content = '', columnsize = 0, tokenize = 'ascii'
          );
-         INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1), ('automerge', 8);
          CREATE VIRTUAL TABLE words USING fts5vocab (texts, instance);
          CREATE TABLE full_text (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
          INSERT INTO full_text VALUES ('spill', 0);",
     )?;
+    configure(connection)?;
     set_rules(connection)
+}
+
+/// Deleted tokens leave the file, and segments are merged late.
+fn configure(connection: &Connection) -> Result<()> {
+    let sql = "INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1), ('automerge', 8)";
+    connection.execute(sql, ())?;
+    Ok(())
 }
 
 /// By which rules texts are cut into tokens.
@@ -89,16 +96,19 @@ fn set_rules(connection: &Connection) -> Result<()> {
 
 /// Whether the tokens were cut by the present rules. Nothing may be put or removed otherwise.
 pub(crate) fn is_current(connection: &Connection) -> Result<bool> {
-    let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
-    Ok(connection.query_row(sql, (), |row| row.get::<_, String>(0))? == rules())
+    Ok(found_rules(connection)?.is_some_and(|found| found == rules()))
 }
 
 /// Whether the tokens were cut by older rules than the present ones, by these, or by newer ones.
-/// Unreadable rules are older.
+/// Missing and unreadable rules are older.
 pub(crate) fn rules_of(connection: &Connection) -> Result<Ordering> {
+    let found = found_rules(connection)?;
+    Ok(found.map_or(Ordering::Less, |found| versions(&found).cmp(&versions(&rules()))))
+}
+
+fn found_rules(connection: &Connection) -> Result<Option<String>> {
     let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
-    let found: String = connection.query_row(sql, (), |row| row.get(0))?;
-    Ok(versions(&found).cmp(&versions(&rules())))
+    Ok(connection.prepare_cached(sql)?.query_row((), |row| row.get(0)).optional()?)
 }
 
 /// The numbers in rules, which tell newer from older ones.
@@ -130,8 +140,13 @@ fn rebuild_with(
     connection: &Connection,
     mut on_damage: impl FnMut(i64, SqliteError) -> Result<()>,
 ) -> Result<()> {
-    connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ())?;
-    connection.execute("DELETE FROM waiting", ())?;
+    // Without a version of its own, FTS5 does nothing at all. This is its lowest one.
+    connection.execute_batch(
+        "INSERT OR REPLACE INTO texts_config VALUES ('version', 4);
+         INSERT INTO texts (texts) VALUES ('delete-all');
+         DELETE FROM waiting;",
+    )?;
+    configure(connection)?;
     let mut docs = connection.prepare(
         "SELECT doc, docs.session, sessions.owner, text, at FROM docs CROSS JOIN sessions
          ON sessions.id = docs.session ORDER BY doc",
