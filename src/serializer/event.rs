@@ -40,13 +40,18 @@ pub(super) fn write(json: &JsonChatModelSerializer, event: &Event) -> Result<Raw
             .and("turns", &checkpoint.turns)?
             .with_extra(&checkpoint.state.extra, BESIDE_SESSION)
             .write(),
-        Event::Request(event) => body
-            .and_some("parent", event.parent.as_ref())?
-            .with("request", json.write_request(&event.request)?)
-            .and("response", &event.response)?
-            .and_some("epoch", event.epoch.as_ref())?
-            .with_extra(&event.extra, BESIDE_REQUEST)
-            .write(),
+        Event::Request(event) => {
+            let body = body.and_some("parent", event.parent.as_ref())?;
+            // The most frequent record is written in one pass.
+            let body = match json.has_own_requests() && event.request.data.is_empty() {
+                true => body.and("request", &event.request)?,
+                false => body.with("request", json.write_request(&event.request)?),
+            };
+            body.and("response", &event.response)?
+                .and_some("epoch", event.epoch.as_ref())?
+                .with_extra(&event.extra, BESIDE_REQUEST)
+                .write()
+        }
         Event::Response(event) => body
             .and_some("epoch", event.epoch.as_ref())?
             .with("response", json.write_response(&event.response)?)

@@ -4,7 +4,7 @@
 //! it, so that a line that was lost, moved or put in is noticed as well as one that was changed.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -144,19 +144,18 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) -> Result<Checksum> {
     let start = out.len();
-    // The rest of a line, its head aside, is shorter than this.
-    out.reserve(record.body.bytes().len() + 256);
-    let mut text = String::with_capacity(160);
-    // Writing to a `String` cannot fail.
+    // The rest of a line is shorter than this, and so is nearly every head.
+    let rest = if head.is_some() { 1_024 } else { 256 };
+    out.reserve(record.body.bytes().len() + rest);
+    // Writing to a `Vec` cannot fail.
     let _ = write!(
-        text,
+        out,
         "{{\"rev\":{},\"turn\":{},\"kind\":\"{}\",\"at\":\"{:.3}\",\"batch\":\"{}\"",
         record.revision, record.turn, record.kind, record.at, record.batch
     );
     if more > 0 {
-        let _ = write!(text, ",\"more\":{more}");
+        let _ = write!(out, ",\"more\":{more}");
     }
-    out.extend_from_slice(text.as_bytes());
     if let Some(head) = head {
         out.extend_from_slice(b",\"head\":");
         serde_json::to_writer(&mut *out, head)
@@ -182,8 +181,7 @@ pub(crate) fn encode(
         .with("record", record.revision));
     }
     let sum = before.after(&out[start..]);
-    out.extend_from_slice(SUM.as_bytes());
-    out.extend_from_slice(format!("{:08x}\"}}\n", sum.0).as_bytes());
+    let _ = writeln!(out, "{SUM}{:08x}\"}}", sum.0);
     Ok(sum)
 }
 

@@ -10,7 +10,7 @@ use super::import::moved_to_blob;
 use super::live::{LINE_BYTES, Live, Pending, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TurnId;
-use crate::json::Extra;
+use crate::json::{Extra, RawJson};
 use crate::log::{
     Checkpoint, Claim, Entry, Event, Fold, LogInfo, PartEvent, ResponseEvent, SessionState,
 };
@@ -54,6 +54,15 @@ pub(crate) struct Planned {
     pub(crate) body: Body,
     /// It is in the live model already.
     pub(crate) applied: bool,
+}
+
+/// The text of a body, shared.
+struct Text(RawJson);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get().as_bytes()
+    }
 }
 
 /// Where a plan stood, to go back to.
@@ -140,7 +149,7 @@ impl<'a> Plan<'a> {
         if !applied {
             self.fold.apply(entry.clone())?;
         }
-        let body = Body::Json(Bytes::copy_from_slice(json.get().as_bytes()));
+        let body = Body::Json(Bytes::from_owner(Text(json)));
         self.entries.push(Planned { entry, body, applied });
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Adding a batch to a log, within a transaction.
 
-use rusqlite::Transaction;
+use rusqlite::Connection;
 
 use super::catalogue::{self, SessionRow};
 use super::engine::{buried, capabilities};
@@ -62,7 +62,7 @@ pub(super) struct Done {
     pub(super) left: Left,
 }
 
-pub(super) fn append(transaction: &Transaction<'_>, salt: Salt, request: &Request) -> Result<Done> {
+pub(super) fn append(transaction: &Connection, salt: Salt, request: &Request) -> Result<Done> {
     let Request { key, expected, batch } = request;
     let present = catalogue::get(transaction, key)?;
     if let Some((session, head)) = &present
@@ -105,7 +105,7 @@ fn done(head: Head, batch: &Batch) -> Done {
 
 /// Whether the batch is in the log already, where it was expected to be.
 fn has_landed(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     session: SessionRow,
     head: &Head,
     expected: Expected,

@@ -2,7 +2,7 @@
 //!
 //! What a list sorts and chooses by is in columns; the head's fields are there whole as JSON.
 
-use rusqlite::types::Value;
+use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::error::SqliteError;
@@ -79,11 +79,11 @@ pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> 
 /// Adds a session that is not there.
 pub(crate) fn insert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
     let owner = owner_or_new(connection, &key.owner)?;
-    let mut values = columns(head)?;
-    values.extend([Value::from(owner), Value::from(key.id.as_str().to_owned())]);
+    let mut values = Vec::from(columns(head)?);
+    values.extend([json_of(&head.fields)?, ToSqlOutput::from(owner), key.id.as_str().into()]);
     let places: Vec<String> = (1..=values.len()).map(|place| format!("?{place}")).collect();
     let sql = format!(
-        "INSERT INTO sessions ({}, owner, session) VALUES ({})",
+        "INSERT INTO sessions ({}, head, owner, session) VALUES ({})",
         COLUMNS.join(", "),
         places.join(", ")
     );
@@ -100,23 +100,22 @@ pub(crate) fn update(
     before: Option<&Head>,
     head: &Head,
 ) -> Result<()> {
-    let values = columns(head)?;
-    let old = match before {
-        Some(before) if before.fields == head.fields => return advance(connection, row, head),
-        Some(before) => columns(before)?,
-        None => Vec::new(),
-    };
-    let (mut set, mut bound) = (Vec::new(), vec![Value::from(row.id)]);
-    for (index, (column, value)) in COLUMNS.into_iter().zip(values).enumerate() {
-        if old.get(index) != Some(&value) {
+    if before.is_some_and(|before| before.fields == head.fields) {
+        return advance(connection, row, head);
+    }
+    let old = before.map(columns).transpose()?;
+    let mut bound = vec![ToSqlOutput::from(row.id), json_of(&head.fields)?];
+    let mut sql = "UPDATE sessions SET head = ?2".to_owned();
+    for (index, (column, value)) in COLUMNS.into_iter().zip(columns(head)?).enumerate() {
+        if old.as_ref().is_none_or(|old| old[index] != value) {
             bound.push(value);
-            set.push(format!("{column} = ?{}", bound.len()));
+            sql.push_str(", ");
+            sql.push_str(column);
+            sql.push_str(" = ?");
+            sql.push_str(&bound.len().to_string());
         }
     }
-    if set.is_empty() {
-        return Ok(());
-    }
-    let sql = format!("UPDATE sessions SET {} WHERE id = ?1", set.join(", "));
+    sql.push_str(" WHERE id = ?1");
     connection.prepare_cached(&sql)?.execute(params_from_iter(bound))?;
     Ok(())
 }
@@ -486,8 +485,8 @@ pub(super) fn state_name(state: ResponseState) -> &'static str {
     }
 }
 
-/// The columns that a head sets, in the order of [`columns`].
-const COLUMNS: [&str; 16] = [
+/// The columns that a head sets beside `head`, in the order of [`columns`].
+const COLUMNS: [&str; 15] = [
     "incarnation",
     "revision",
     "base",
@@ -503,33 +502,37 @@ const COLUMNS: [&str; 16] = [
     "active",
     "turns",
     "state",
-    "head",
 ];
 
 /// The values of a head.
-fn columns(head: &Head) -> Result<Vec<Value>> {
+fn columns(head: &Head) -> Result<[ToSqlOutput<'_>; 15]> {
+    fn text(text: Option<&str>) -> ToSqlOutput<'_> {
+        ToSqlOutput::Borrowed(text.into())
+    }
     let fields = &head.fields;
-    let json = serde_json::to_string(fields)
-        .map_err(|e| crate::Error::invalid("the head cannot be written as JSON").caused_by(e))?;
-    let id = |id: Option<&str>| id.map(str::to_owned);
-    Ok(vec![
+    Ok([
         integer(head.incarnation.get())?.into(),
         integer(head.revision.get())?.into(),
         integer(head.base.get())?.into(),
-        head.token.0.clone().into(),
+        head.token.0.as_str().into(),
         fields.title.to_lowercase().into(),
-        status_name(fields.status).to_owned().into(),
+        status_name(fields.status).into(),
         fields.pinned.into(),
-        tags(fields).into(),
-        fields.agent.clone().into(),
-        id(fields.workspace.as_ref().map(AsRef::as_ref)).into(),
-        id(fields.parent.as_ref().map(AsRef::as_ref)).into(),
+        ToSqlOutput::Owned(tags(fields).into()),
+        text(fields.agent.as_deref()),
+        text(fields.workspace.as_ref().map(AsRef::as_ref)),
+        text(fields.parent.as_ref().map(AsRef::as_ref)),
         (-fields.created.as_millisecond()).into(),
         (-fields.active.as_millisecond()).into(),
         integer(fields.turns)?.into(),
-        fields.state.map(|state| state_name(state).to_owned()).into(),
-        json.into(),
+        text(fields.state.map(state_name)),
     ])
+}
+
+fn json_of(fields: &HeadFields) -> Result<ToSqlOutput<'static>> {
+    let json = serde_json::to_string(fields)
+        .map_err(|e| crate::Error::invalid("the head cannot be written as JSON").caused_by(e))?;
+    Ok(json.into())
 }
 
 /// The head in a row that begins with incarnation, revision, base, token and fields.

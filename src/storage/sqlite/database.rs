@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::SqliteError;
@@ -120,16 +121,16 @@ impl Database {
     pub(crate) fn write<T>(
         &self,
         sync: Sync,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T>,
+        change: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         let mut writer = lock(&self.writer);
         writer.trust()?;
         writer.set_sync(sync)?;
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = writer.connection.transaction_with_behavior(behavior)?;
+        let open = Open::begin(&writer.connection)?;
         self.place.check()?;
-        let changed = change(&transaction)?;
-        if let Err(source) = self.commit(transaction) {
+        let changed = change(&writer.connection)?;
+        let committed = self.commit(open);
+        if let Err(source) = committed {
             let error = SqliteError::of_commit(source);
             writer.suspect |= matches!(error, SqliteError::Unknown { .. });
             return Err(error);
@@ -138,16 +139,16 @@ impl Database {
     }
 
     #[cfg(not(test))]
-    fn commit(&self, transaction: Transaction<'_>) -> rusqlite::Result<()> {
-        transaction.commit()
+    fn commit(&self, open: Open<'_>) -> rusqlite::Result<()> {
+        open.commit()
     }
 
     #[cfg(test)]
-    fn commit(&self, transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    fn commit(&self, open: Open<'_>) -> rusqlite::Result<()> {
         match lock(&self.fault).take() {
-            None => return transaction.commit(),
-            Some(Fault::TookEffect) => transaction.commit()?,
-            Some(Fault::TookNone) => transaction.rollback()?,
+            None => return open.commit(),
+            Some(Fault::TookEffect) => open.commit()?,
+            Some(Fault::TookNone) => drop(open),
             Some(Fault::Panics) => panic!("a commit that panics"),
         }
         let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
@@ -195,6 +196,32 @@ impl Database {
         patiently(|| prepare(&connection, self.schema))?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
+    }
+}
+
+/// A transaction that is rolled back unless it is committed. What begins and ends it is prepared
+/// once, unlike [`Transaction`]'s.
+struct Open<'c>(&'c Connection);
+
+impl<'c> Open<'c> {
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        Ok(Self(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute(()).map(drop)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        // After some failures the engine has rolled back by itself.
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
     }
 }
 
@@ -278,6 +305,8 @@ fn connect(path: &Path, create: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | create)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Statements are planned once, not again for each value that they are given.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 

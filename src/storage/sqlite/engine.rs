@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::database::{Database, Sync};
 use super::error::SqliteError;
@@ -45,7 +45,7 @@ impl Engine {
             Ok((salt(connection)?, is_current, full_text::is_due(connection)?))
         })?;
         if !is_current {
-            database.write(Sync::Normal, |transaction| full_text::ensure_current(transaction))?;
+            database.write(Sync::Normal, full_text::ensure_current)?;
         }
         let engine = Arc::new(Self {
             database,
@@ -75,7 +75,7 @@ impl Engine {
     pub(super) fn change<T>(
         &self,
         key: &SessionKey,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T, SqliteError>,
+        change: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T> {
         let changed = self.database.write(Sync::Full, change);
         let changed =

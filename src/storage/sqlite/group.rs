@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use rusqlite::Transaction;
+use rusqlite::Connection;
 
 use super::append::{self, Done, Request};
 use super::database::Sync;
@@ -124,7 +124,7 @@ impl Engine {
 /// Runs one request. What it is refused for concerns no other, unless the engine gave up the whole
 /// transaction.
 fn one(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     engine: &Engine,
     request: &Request,
     alone: bool,

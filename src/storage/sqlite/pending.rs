@@ -119,7 +119,7 @@ fn settle_gently(engine: &Arc<Engine>, signal: &Signal) -> Result<(), SqliteErro
     // Looked at by a reader first, which waits for nobody.
     while Arc::strong_count(engine) > 1 && engine.database.read(full_text::is_due)? {
         let begun = Instant::now();
-        if !engine.database.write(Sync::Normal, |connection| full_text::settle(connection))? {
+        if !engine.database.write(Sync::Normal, full_text::settle)? {
             break;
         }
         let (state, pause) = (lock(&signal.state), begun.elapsed());

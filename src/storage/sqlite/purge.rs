@@ -1,6 +1,6 @@
 //! Removing a session with all that belongs to it, and what is left of deleted bytes.
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row, params};
 
 use super::catalogue::{self, integer, unsigned};
 use super::database::Sync;
@@ -28,7 +28,7 @@ impl Engine {
 
     fn remove(
         &self,
-        transaction: &Transaction<'_>,
+        transaction: &Connection,
         key: &SessionKey,
     ) -> Result<PurgeReceipt, SqliteError> {
         let (session, head) = read::existing(transaction, key)?;
@@ -76,7 +76,7 @@ impl Engine {
         on_progress(Progress { done: 1, total });
         self.database.write(Sync::Full, |transaction| Ok(transaction.execute_batch("REINDEX")?))?;
         on_progress(Progress { done: 2, total });
-        self.database.write(Sync::Full, |connection| full_text::rebuild_of_sound(connection))?;
+        self.database.write(Sync::Full, full_text::rebuild_of_sound)?;
         on_progress(Progress { done: 3, total });
         // A connection that has searched before takes what it remembers for what is there.
         check(&self.database.reader()?, None)?;

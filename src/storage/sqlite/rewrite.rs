@@ -1,6 +1,6 @@
 //! Logs written anew: compacted or repaired; and what is checked before.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use super::append::Token;
 use super::catalogue::{self, SessionRow};
@@ -76,7 +76,7 @@ fn damaged(damage: &Damage) -> Error {
 }
 
 fn delete(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     session: SessionRow,
     first: Revision,
     last: Revision,
@@ -88,7 +88,7 @@ fn delete(
 }
 
 fn rebase(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     session: SessionRow,
     head: &Head,
     base: Revision,
@@ -101,7 +101,7 @@ fn rebase(
 
 /// Moves a record out of its log; where it is now, if there was one.
 fn drop_record(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     session: SessionRow,
     revision: Revision,
 ) -> Result<Option<String>, SqliteError> {

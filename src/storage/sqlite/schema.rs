@@ -8,7 +8,7 @@
 //! | `dropped` | copies of damaged records that a repair took out of a log |
 //! | `blobs` | blobs of sessions |
 //! | `facts` | [facts](super::facts) of turns |
-//! | `docs`, `waiting`, `texts`, `words`, `full_text` | the [full text](super::full_text) |
+//! | `docs`, `texts`, `words`, `full_text` | the [full text](super::full_text) |
 //! | `documents` | small documents |
 //! | `tombstones` | salted hashes of deleted sessions, with their last life |
 
@@ -84,7 +84,7 @@ fn first(connection: &Connection) -> Result<(), SqliteError> {
 
 /// Texts wait where the others are stored, not in a table of their own.
 fn second(connection: &Connection) -> Result<(), SqliteError> {
-    full_text::create_waiting(connection)?;
+    full_text::add_waits(connection)?;
     full_text::take_over(connection)?;
     Ok(connection.execute_batch("DROP TABLE pending_texts")?)
 }

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use rusqlite::Transaction;
+use rusqlite::Connection;
 
 use super::catalogue::SessionRow;
 use super::database::Sync;
@@ -90,7 +90,7 @@ impl Engine {
 }
 
 fn replace(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     session: SessionRow,
     extracted: &Extracted,
 ) -> Result<(), SqliteError> {

@@ -45,26 +45,27 @@ impl From<Change> for Entry {
 
 impl Entry {
     /// Adds changes of the same session that came later.
-    fn add(&mut self, later: Self) {
+    fn add(&mut self, later: Change) {
         if later.head.incarnation != self.head.incarnation {
             if later.head.incarnation > self.head.incarnation {
-                *self = later;
+                *self = Self::from(later);
             }
             return;
         }
+        let (start, through) = (later.start.get(), later.through.get());
         if order(&later.head) >= order(&self.head) {
             (self.head, self.len) = (later.head, later.len);
         }
-        for (first, last) in later.ranges {
+        if start < through {
             match self.ranges.last_mut() {
-                Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
-                _ => self.ranges.push((first, last)),
+                Some((_, end)) if *end == start => *end = through,
+                _ => self.ranges.push((start + 1, through)),
             }
         }
-        for (turn, (revision, text)) in later.texts {
-            let known = self.texts.get(&turn).is_some_and(|(known, _)| *known > revision);
+        for text in later.texts {
+            let known = self.texts.get(&text.turn).is_some_and(|(known, _)| *known > through);
             if !known {
-                self.texts.insert(turn, (revision, text));
+                self.texts.insert(text.turn, (through, text));
             }
         }
         self.stale |= later.stale;
@@ -86,10 +87,10 @@ pub(super) struct Dirty {
 impl Dirty {
     /// Adds a change that must be written by then, or that somebody is about to write. Whether it is
     /// the first that waits.
-    pub(super) fn add(&mut self, key: SessionKey, entry: Entry, due: Option<Instant>) -> bool {
-        match self.waiting.get_mut(&key) {
-            Some(known) => known.add(entry),
-            None => drop(self.waiting.insert(key, entry)),
+    pub(super) fn add(&mut self, key: &SessionKey, change: Change, due: Option<Instant>) -> bool {
+        match self.waiting.get_mut(key) {
+            Some(known) => known.add(change),
+            None => drop(self.waiting.insert(key.clone(), Entry::from(change))),
         }
         let first = self.due.is_none() && due.is_some();
         self.due = self.due.or(due);
@@ -140,7 +141,7 @@ mod tests {
         SessionKey::new(OwnerId::local(), SessionId::new(id).unwrap())
     }
 
-    fn entry(life: u64, first: u64, last: u64) -> Entry {
+    fn change(life: u64, first: u64, last: u64) -> Change {
         let head = Head {
             incarnation: Incarnation::new(life),
             revision: Revision::new(last),
@@ -148,13 +149,14 @@ mod tests {
             token: VersionToken(String::new()),
             fields: HeadFields::new(jiff::Timestamp::UNIX_EPOCH),
         };
-        Entry {
+        Change {
             head,
             len: last,
             before: None,
-            start: first - 1,
-            ranges: vec![(first, last)],
-            texts: BTreeMap::new(),
+            start: Revision::new(first - 1),
+            through: Revision::new(last),
+            texts: Vec::new(),
+            at_once: false,
             stale: false,
         }
     }
@@ -162,9 +164,9 @@ mod tests {
     #[test]
     fn whoever_waits_is_told_of_even_if_something_else_is_being_written_at_once() {
         let (mut dirty, now) = (Dirty::default(), Instant::now());
-        assert!(!dirty.add(key("a"), entry(1, 1, 1), None));
-        assert!(dirty.add(key("b"), entry(1, 2, 2), Some(now)));
-        assert!(!dirty.add(key("c"), entry(1, 2, 2), Some(now)));
+        assert!(!dirty.add(&key("a"), change(1, 1, 1), None));
+        assert!(dirty.add(&key("b"), change(1, 2, 2), Some(now)));
+        assert!(!dirty.add(&key("c"), change(1, 2, 2), Some(now)));
         assert_eq!(dirty.take(Some(&key("a"))).len(), 1);
         assert_eq!(dirty.due, Some(now));
         // What is being written is still shown.
@@ -172,7 +174,7 @@ mod tests {
         dirty.finish();
         assert_eq!(dirty.take(None).len(), 2);
         assert_eq!(dirty.due, None);
-        assert!(dirty.add(key("b"), entry(1, 3, 3), Some(now)));
+        assert!(dirty.add(&key("b"), change(1, 3, 3), Some(now)));
         dirty.forget(&key("b"));
         assert_eq!(dirty.due, None);
     }
@@ -181,19 +183,19 @@ mod tests {
     fn changes_of_one_session_become_one() {
         let mut dirty = Dirty::default();
         for (first, last) in [(3, 4), (5, 5), (8, 9), (7, 7)] {
-            dirty.add(key("a"), entry(1, first, last), None);
+            dirty.add(&key("a"), change(1, first, last), None);
         }
         let taken = dirty.take(None);
         let one = &taken[&key("a")];
         assert_eq!((one.start, one.head.revision.get(), one.len), (2, 9, 9));
         assert_eq!(one.ranges, [(3, 5), (8, 9), (7, 7)]);
         // The last revision that there is has none after it.
-        dirty.add(key("b"), entry(1, u64::MAX, u64::MAX), None);
-        dirty.add(key("b"), entry(1, u64::MAX, u64::MAX), None);
+        dirty.add(&key("b"), change(1, u64::MAX, u64::MAX), None);
+        dirty.add(&key("b"), change(1, u64::MAX, u64::MAX), None);
         assert_eq!(dirty.take(None)[&key("b")].ranges.len(), 2);
-        dirty.add(key("a"), entry(1, 10, 10), None);
-        dirty.add(key("a"), entry(2, 1, 1), None);
-        dirty.add(key("a"), entry(1, 11, 11), None);
+        dirty.add(&key("a"), change(1, 10, 10), None);
+        dirty.add(&key("a"), change(2, 1, 1), None);
+        dirty.add(&key("a"), change(1, 11, 11), None);
         assert_eq!(dirty.take(None)[&key("a")].head.incarnation, Incarnation::new(2));
     }
 }

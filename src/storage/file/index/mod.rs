@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use self::dirty::{Dirty, Entry};
+use self::dirty::Dirty;
 use self::generation::{Gate, Generation, Generations};
 pub(super) use self::list::Hidden;
 pub(super) use self::rows::Row;
@@ -160,12 +160,12 @@ impl Index {
     /// Notes a change. One that lists must show elsewhere is written before this returns.
     pub(super) fn note(&self, key: &SessionKey, change: Change) {
         if change.at_once {
-            lock(&self.shared.dirty).add(key.clone(), Entry::from(change), None);
+            lock(&self.shared.dirty).add(key, change, None);
             self.shared.flush(Some(key));
             return;
         }
         let due = Some(Instant::now() + DELAY);
-        let first = lock(&self.shared.dirty).add(key.clone(), Entry::from(change), due);
+        let first = lock(&self.shared.dirty).add(key, change, due);
         if first {
             self.write_later();
         }
@@ -272,7 +272,7 @@ impl Shared {
     }
 
     fn complete(&self, generation: &Generation) -> Result<()> {
-        let complete = generation.database.write(Sync::Normal, |c| rows::set_complete(c));
+        let complete = generation.database.write(Sync::Normal, rows::set_complete);
         self.checked(generation, complete)
     }
 
@@ -312,7 +312,7 @@ impl Shared {
 
     /// Makes all that was written to a database durable.
     fn sync(&self, generation: &Generation) -> Result<()> {
-        let synced = generation.database.write(Sync::Full, |c| rows::set_synced(c));
+        let synced = generation.database.write(Sync::Full, rows::set_synced);
         self.checked(generation, synced)
     }
 

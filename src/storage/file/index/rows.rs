@@ -28,7 +28,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 pub(super) const SCHEMA: Schema = Schema {
     application_id: 0x636b_6978,
-    steps: &[create, full_text::create_waiting],
+    steps: &[create, full_text::add_waits],
     checkpoint_pages: 4_000,
 };
 
@@ -445,7 +445,8 @@ fn put_ahead(connection: &Connection, row: SessionRow, ahead: &Ahead) -> Result<
 }
 
 fn turns_of(connection: &Connection, row: SessionRow) -> Result<Vec<u64>> {
-    let mut query = connection.prepare_cached("SELECT turn FROM docs WHERE session = ?1")?;
+    let mut query = connection
+        .prepare_cached("SELECT turn FROM docs WHERE waits IN (0, 1) AND session = ?1")?;
     let turns = query.query_map([row.id], |row| row.get::<_, i64>(0))?;
     turns.map(|turn| unsigned(turn?)).collect()
 }

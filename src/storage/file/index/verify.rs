@@ -205,7 +205,7 @@ impl Shared {
         }
         if let Some(error) = pass.refused {
             // Nobody is to believe it, now or later.
-            let incomplete = generation.database.write(Sync::Full, |c| rows::set_incomplete(c));
+            let incomplete = generation.database.write(Sync::Full, rows::set_incomplete);
             return self.checked(&generation, incomplete).and(Err(error));
         }
         self.complete(&generation)?;
@@ -329,7 +329,7 @@ impl Shared {
             return Ok(());
         }
         if self.retries.swap(false, Ordering::AcqRel) {
-            let wanted = generation.database.write(Sync::Normal, |c| rows::retry_refused(c));
+            let wanted = generation.database.write(Sync::Normal, rows::retry_refused);
             self.checked(&generation, wanted)?;
         }
         self.read_texts(&generation, &*extract, true, on_progress)

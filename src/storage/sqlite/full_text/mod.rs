@@ -2,8 +2,7 @@
 //!
 //! | table | holds |
 //! | --- | --- |
-//! | `docs` | the passages of a turn as they were given, under a number |
-//! | `waiting` | the numbers whose tokens are not in `texts` yet |
+//! | `docs` | the passages of a turn as they were given, under a number; whether its tokens [wait](waiting) to be in `texts` |
 //! | `texts` | FTS5 without content: the tokens of each number, a column for each role |
 //! | `words` | a view of the words in `texts` |
 //! | `full_text` | `spill` and `tokens`, below |
@@ -44,14 +43,14 @@ mod waiting;
 mod words;
 
 pub(crate) use self::search::search;
-pub(crate) use self::waiting::{create_waiting, is_due, settle, settle_all, take_over};
+pub(crate) use self::waiting::{add_waits, is_due, settle, settle_all, take_over};
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 /// How many numbers a second has.
 const SLOTS: i64 = 4;
 
-/// The tables `docs`, `texts`, `words` and `full_text`; [`create_waiting`] makes the last one.
+/// The tables; [`add_waits`] adds the last column.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "CREATE TABLE docs (
@@ -144,7 +143,7 @@ fn rebuild_with(
     connection.execute_batch(
         "INSERT OR REPLACE INTO texts_config VALUES ('version', 4);
          INSERT INTO texts (texts) VALUES ('delete-all');
-         DELETE FROM waiting;",
+         UPDATE docs SET waits = 0 WHERE waits = 1;",
     )?;
     configure(connection)?;
     let mut docs = connection.prepare(
@@ -187,16 +186,19 @@ pub(crate) fn put_all<'t>(
     connection: &Connection,
     texts: impl IntoIterator<Item = (SessionRow, &'t TurnText)>,
 ) -> Result<()> {
-    let latest: HashMap<_, _> =
-        texts.into_iter().map(|(session, text)| ((session, text.turn), text)).collect();
-    let mut texts: Vec<_> = latest.into_iter().collect();
-    // FTS5 writes a segment for each number that does not follow the one before.
-    texts.sort_unstable_by_key(|((session, turn), text)| (text.at, session.id, *turn));
+    let mut texts: Vec<_> = texts.into_iter().collect();
+    if texts.len() > 1 {
+        let latest: HashMap<_, _> =
+            texts.iter().map(|(session, text)| ((*session, text.turn), *text)).collect();
+        texts = latest.into_iter().map(|((session, _), text)| (session, text)).collect();
+        // FTS5 writes a segment for each number that does not follow the one before.
+        texts.sort_unstable_by_key(|(session, text)| (text.at, session.id, text.turn));
+    }
     let waits = texts.len() < waiting::BATCH;
     if !waits {
         ensure_current(connection)?;
     }
-    for ((session, _), text) in texts {
+    for (session, text) in texts {
         match put(connection, session, text, waits) {
             Err(damage) if damage.kind() == ErrorKind::Corrupt => {
                 // What was there cannot be taken out, for which no append should fail.
@@ -216,38 +218,38 @@ fn put(connection: &Connection, session: SessionRow, text: &TurnText, waits: boo
     // What says nothing cannot be found.
     let is_empty = text.passages.is_empty();
     let add = |doc| match waits {
-        true => waiting::add(connection, doc),
+        true => Ok(()),
         false => index(connection, Change::Add, doc, session, &text.passages),
     };
     if let Some(old) = stored(connection, session, text.turn)? {
         if old.at == at && old.bytes == bytes {
             return Ok(());
         }
-        let stays = start(old.at) == start(at) && !is_empty;
-        let goes_on_waiting = stays && waits && waiting::holds(connection, old.doc)?;
-        if !goes_on_waiting {
+        if !old.waits {
             ensure_current(connection)?;
             take_out(connection, session, &old)?;
         }
-        if stays {
-            let sql = "UPDATE docs SET at = ?2, text = ?3 WHERE doc = ?1";
-            connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes])?;
-            return if goes_on_waiting { Ok(()) } else { add(old.doc) };
+        if start(old.at) == start(at) && !is_empty {
+            let sql = "UPDATE docs SET at = ?2, text = ?3, waits = ?4 WHERE doc = ?1";
+            connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes, waits])?;
+            return add(old.doc);
         }
-        connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
+        remove(connection, old.doc)?;
     }
     if is_empty {
         return Ok(());
     }
     let doc = free(connection, session, text)?;
-    connection.prepare_cached("INSERT INTO docs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-        doc,
-        session.id,
-        integer(text.turn.get())?,
-        at,
-        bytes
-    ])?;
+    let sql = "INSERT INTO docs (doc, session, turn, at, text, waits)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let turn = integer(text.turn.get())?;
+    connection.prepare_cached(sql)?.execute(params![doc, session.id, turn, at, bytes, waits])?;
     add(doc)
+}
+
+fn remove(connection: &Connection, doc: i64) -> Result<()> {
+    connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([doc])?;
+    Ok(())
 }
 
 /// Removes the text of a turn.
@@ -258,20 +260,24 @@ pub(crate) fn remove_turn(
 ) -> Result<()> {
     if let Some(old) = stored(connection, session, turn)? {
         take_out(connection, session, &old)?;
-        connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?.execute([old.doc])?;
+        remove(connection, old.doc)?;
     }
     Ok(())
 }
 
 /// Removes the texts of all of a session's turns.
 pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
-    let mut query = connection
-        .prepare_cached("SELECT doc, at, text FROM docs WHERE session = ?1 ORDER BY doc")?;
+    let mut query = connection.prepare_cached(
+        "SELECT doc, at, text, waits FROM docs INDEXED BY docs_turn
+         WHERE waits IN (0, 1) AND session = ?1 ORDER BY doc",
+    )?;
     let mut rows = query.query([session.id])?;
     while let Some(row) = rows.next()? {
         take_out(connection, session, &Stored::read(row)?)?;
     }
-    connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
+    connection
+        .prepare_cached("DELETE FROM docs WHERE waits IN (0, 1) AND session = ?1")?
+        .execute([session.id])?;
     Ok(())
 }
 
@@ -280,17 +286,22 @@ struct Stored {
     doc: i64,
     at: i64,
     bytes: Vec<u8>,
+    waits: bool,
 }
 
 impl Stored {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { doc: row.get(0)?, at: row.get(1)?, bytes: row.get(2)? })
+        Ok(Self { doc: row.get(0)?, at: row.get(1)?, bytes: row.get(2)?, waits: row.get(3)? })
     }
 }
 
 fn stored(connection: &Connection, session: SessionRow, turn: TurnId) -> Result<Option<Stored>> {
-    let mut query = connection
-        .prepare_cached("SELECT doc, at, text FROM docs WHERE session = ?1 AND turn = ?2")?;
+    let mut query = connection.prepare_cached(
+        // The same with `IN` makes a table of the two numbers first.
+        "SELECT doc, at, text, waits FROM docs WHERE waits = 1 AND session = ?1 AND turn = ?2
+         UNION ALL
+         SELECT doc, at, text, waits FROM docs WHERE waits = 0 AND session = ?1 AND turn = ?2",
+    )?;
     Ok(query.query_row([session.id, integer(turn.get())?], Stored::read).optional()?)
 }
 
@@ -301,41 +312,59 @@ fn start(at: i64) -> i64 {
 
 /// A number for a turn, near its time.
 fn free(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<i64> {
+    /// So far the numbers after all others are taken without a look at those between.
+    const NEAR: i64 = 16 * SLOTS;
+    /// So far they are taken once a turn's own number is taken.
+    const FAR: i64 = 1 << 16;
+
     let start = start(text.at.as_millisecond());
+    let mut query = connection.prepare_cached(
+        "SELECT (SELECT max(doc) FROM docs), (SELECT value FROM full_text WHERE name = 'spill')",
+    )?;
+    let (last, spill): (Option<i64>, Option<i64>) =
+        query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let spill = spill.ok_or_else(|| SqliteError::damaged("the spill of numbers is missing"))?;
+    // Whoever writes many turns in a second writes them side by side.
+    let after_all = last.map_or(0, |last| last.saturating_add(1).saturating_sub(start).max(0));
+    let displacement = match after_all {
+        ..NEAR => after_all,
+        _ => look_for_one(
+            connection,
+            session,
+            text.turn,
+            start,
+            (..FAR).contains(&after_all).then_some(after_all),
+        )?,
+    };
+    if displacement > spill {
+        // In great steps: it is written seldom.
+        let step = displacement.cast_unsigned().checked_next_power_of_two();
+        let spill = step.and_then(|step| i64::try_from(step).ok()).unwrap_or(displacement);
+        let sql = "UPDATE full_text SET value = ?1 WHERE name = 'spill'";
+        connection.prepare_cached(sql)?.execute([spill])?;
+    }
+    Ok(start + displacement)
+}
+
+/// How far from its second's first number a turn's number is, where those near it may be taken.
+fn look_for_one(
+    connection: &Connection,
+    session: SessionRow,
+    turn: TurnId,
+    start: i64,
+    after_all: Option<i64>,
+) -> Result<i64> {
     let mut taken = connection.prepare_cached("SELECT 1 FROM docs WHERE doc = ?1")?;
     for attempt in 0_u32.. {
-        let mut displacement = displacement(session, text.turn, attempt);
-        if attempt == 1 {
-            displacement = at_end(connection, start)?.unwrap_or(displacement);
-        }
-        let doc = start + displacement;
-        if !taken.exists([doc])? {
-            reach(connection, displacement)?;
-            return Ok(doc);
+        let displacement = match after_all {
+            Some(after_all) if attempt == 1 => after_all,
+            _ => displacement(session, turn, attempt),
+        };
+        if !taken.exists([start + displacement])? {
+            return Ok(displacement);
         }
     }
     Err(SqliteError::damaged("all numbers are taken"))
-}
-
-/// Notes that a number was taken so far from its second's first one.
-fn reach(connection: &Connection, displacement: i64) -> Result<()> {
-    // In great steps: it is written seldom.
-    let step = displacement.cast_unsigned().checked_next_power_of_two();
-    let spill = step.and_then(|step| i64::try_from(step).ok()).unwrap_or(displacement);
-    connection
-        .prepare_cached("UPDATE full_text SET value = ?1 WHERE name = 'spill' AND value < ?2")?
-        .execute([spill, displacement])?;
-    Ok(())
-}
-
-/// How far the first number after all others is from a second's first one, unless that is too far.
-/// Whoever writes many turns in a second writes them side by side.
-fn at_end(connection: &Connection, start: i64) -> Result<Option<i64>> {
-    const FARTHEST: i64 = 1 << 16;
-    let mut last = connection.prepare_cached("SELECT max(doc) FROM docs")?;
-    let last: Option<i64> = last.query_row((), |row| row.get(0))?;
-    let end = last.map(|last| last.saturating_add(1).saturating_sub(start));
-    Ok(end.filter(|end| (1..FARTHEST).contains(end)))
 }
 
 /// How far from its second's first number a turn is tried: one place after the other at first, then
@@ -360,9 +389,9 @@ enum Change {
     Remove,
 }
 
-/// Takes a number's tokens out of the index, or the number out of those that wait.
+/// Takes a number's tokens out of the index if they are there.
 fn take_out(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
-    if waiting::remove(connection, stored.doc)? {
+    if stored.waits {
         return Ok(());
     }
     let passages = passages::decode(&stored.bytes)?;

@@ -183,8 +183,7 @@ impl<'s> Search<'s> {
         is_asked: impl Fn(&Order) -> bool,
     ) -> Result<BTreeMap<Order, Found>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT waiting.doc, session, turn, at, text FROM waiting LEFT JOIN docs
-             ON docs.doc = waiting.doc",
+            "SELECT doc, session, turn, at, text FROM docs INDEXED BY docs_turn WHERE waits = 1",
         )?;
         let mut rows = statement.query(())?;
         let mut hits = BTreeMap::new();

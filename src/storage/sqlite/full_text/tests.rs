@@ -19,7 +19,7 @@ fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     catalogue::create(&connection).unwrap();
     create(&connection).unwrap();
-    create_waiting(&connection).unwrap();
+    add_waits(&connection).unwrap();
     connection
 }
 
@@ -296,7 +296,7 @@ fn a_removed_text_leaves_no_byte_in_the_tables() {
 }
 
 fn waits(connection: &Connection) -> i64 {
-    connection.query_row("SELECT count(*) FROM waiting", (), |row| row.get(0)).unwrap()
+    connection.query_row("SELECT count(*) FROM docs WHERE waits", (), |row| row.get(0)).unwrap()
 }
 
 fn found(connection: &Connection, word: &str) -> usize {
@@ -379,7 +379,10 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             }
             assert_eq!(connection.execute(harm, ()).unwrap(), 1);
             let query = TextQuery::new(vec![Term::new("word").unwrap()]);
-            assert!(search(&connection, &key.owner, &query, None).is_err(), "{harm}");
+            // A row that nothing refers to yet is missed by nobody.
+            let missed = settles || !harm.starts_with("DELETE FROM docs");
+            let searched = search(&connection, &key.owner, &query, None);
+            assert_eq!(searched.is_err(), missed, "{harm}, {settles}");
             // What cannot be indexed holds up nothing else.
             waiting::settle_some(&connection, true).unwrap();
             rebuild_of_sound(&connection).unwrap();
@@ -396,8 +399,7 @@ fn a_text_of_no_session_is_passed_over() {
     let connection = database();
     let (key, fields) = session(0);
     catalogue::upsert(&connection, &key, &head(fields)).unwrap();
-    connection.execute("INSERT INTO docs VALUES (4, 99, 1, 0, x'01')", ()).unwrap();
-    connection.execute("INSERT INTO waiting VALUES (4)", ()).unwrap();
+    connection.execute("INSERT INTO docs VALUES (4, 99, 1, 0, x'01', 1)", ()).unwrap();
     assert_eq!(found(&connection, "word"), 0);
     assert!(!waiting::settle_some(&connection, true).unwrap());
     assert_eq!(waits(&connection), 0);

@@ -23,26 +23,13 @@ const MOST: Size = Size { texts: BATCH as u64, bytes: 256 << 10 };
 /// More than this do not wait even if their answers run.
 const MOST_RUNNING: Size = Size { texts: 4 * BATCH as u64, bytes: 1 << 20 };
 
-/// The table `waiting`.
-pub(crate) fn create_waiting(connection: &Connection) -> Result<()> {
-    Ok(connection.execute_batch("CREATE TABLE waiting (doc INTEGER PRIMARY KEY);")?)
-}
-
-/// Has a number wait.
-pub(super) fn add(connection: &Connection, doc: i64) -> Result<()> {
-    connection.prepare_cached("INSERT INTO waiting VALUES (?1)")?.execute([doc])?;
-    Ok(())
-}
-
-/// Whether a number waits.
-pub(super) fn holds(connection: &Connection, doc: i64) -> Result<bool> {
-    Ok(connection.prepare_cached("SELECT 1 FROM waiting WHERE doc = ?1")?.exists([doc])?)
-}
-
-/// Lets a number wait no longer; whether it did.
-pub(super) fn remove(connection: &Connection, doc: i64) -> Result<bool> {
-    let mut delete = connection.prepare_cached("DELETE FROM waiting WHERE doc = ?1")?;
-    Ok(delete.execute([doc])? > 0)
+/// The column `waits` of `docs`. It leads the index, so that those that wait stand together.
+pub(crate) fn add_waits(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "ALTER TABLE docs ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+         DROP INDEX docs_turn;
+         CREATE UNIQUE INDEX docs_turn ON docs (waits, session, turn);",
+    )?)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +67,8 @@ pub(crate) fn is_due(connection: &Connection) -> Result<bool> {
 fn due(connection: &Connection) -> Result<Due> {
     // Asked with each transaction, and mostly there is not so much of it.
     let mut query = connection.prepare_cached(
-        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM waiting
-         LEFT JOIN docs ON docs.doc = waiting.doc",
+        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM docs INDEXED BY docs_turn
+         WHERE waits = 1",
     )?;
     let (texts, bytes) = query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let all = Size { texts: unsigned(texts)?, bytes: unsigned(bytes)? };
@@ -95,9 +82,8 @@ fn due(connection: &Connection) -> Result<Due> {
 /// How much waits whose answers have ended.
 fn ended(connection: &Connection) -> Result<Size> {
     let mut query = connection.prepare_cached(&format!(
-        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM waiting
-         LEFT JOIN docs ON docs.doc = waiting.doc LEFT JOIN sessions ON sessions.id = docs.session
-         WHERE NOT {}",
+        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM docs INDEXED BY docs_turn
+         LEFT JOIN sessions ON sessions.id = docs.session WHERE waits = 1 AND NOT {}",
         runs()
     ))?;
     let (texts, bytes) = query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -122,9 +108,9 @@ pub(crate) fn settle_all(connection: &Connection) -> Result<()> {
 pub(super) fn settle_some(connection: &Connection, running: bool) -> Result<bool> {
     ensure_current(connection)?;
     let mut query = connection.prepare_cached(&format!(
-        "SELECT docs.doc, docs.session, sessions.owner, text FROM waiting
-         CROSS JOIN docs ON docs.doc = waiting.doc LEFT JOIN sessions ON sessions.id = docs.session
-         WHERE ?1 OR NOT {} ORDER BY waiting.doc LIMIT ?2",
+        "SELECT doc, docs.session, sessions.owner, text FROM docs INDEXED BY docs_turn
+         LEFT JOIN sessions ON sessions.id = docs.session
+         WHERE waits = 1 AND (?1 OR NOT {}) ORDER BY doc LIMIT ?2",
         runs()
     ))?;
     let mut rows = query.query(params![running, integer(BATCH as u64)?])?;
@@ -148,9 +134,9 @@ pub(super) fn settle_some(connection: &Connection, running: bool) -> Result<bool
         done.push(doc);
     }
     drop(rows);
-    let mut delete = connection.prepare_cached("DELETE FROM waiting WHERE doc = ?1")?;
+    let mut indexed = connection.prepare_cached("UPDATE docs SET waits = 0 WHERE doc = ?1")?;
     for doc in &done {
-        delete.execute([doc])?;
+        indexed.execute([doc])?;
     }
     Ok(done.len() == BATCH)
 }
