@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::json::{Extra, RawJson};
 
-/// What most bodies fit into.
-const USUAL: usize = 1 << 10;
+/// What most bodies fit into. Allocators often treat what is a little larger as large.
+const USUAL: usize = 960;
 
 /// An object as far as it is written: each field goes to the text at once.
 pub(super) struct Body<'a> {

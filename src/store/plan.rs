@@ -85,7 +85,8 @@ impl<'a> Plan<'a> {
             from,
             head: live.head.fields.clone(),
             abandoned,
-            entries: Vec::new(),
+            // Most changes are one entry, or two.
+            entries: Vec::with_capacity(2),
             blobs: Vec::new(),
             epoch: None,
             since_checkpoint: live.since_checkpoint,

@@ -63,3 +63,16 @@ fn as_many_as_an_import_has_are_indexed_at_once() {
     let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
     assert_eq!((waiting, found(&storage, "word")[0]), (0, 400));
 }
+
+#[test]
+fn whoever_writes_faster_than_texts_are_indexed_helps_with_it() {
+    let (dir, storage) = store();
+    for round in 0..30 {
+        let mut batch = batch(round + 1, round, 1);
+        batch.texts = (1..=200).map(|turn| text(round * 200 + turn, "word")).collect();
+        wait(storage.append(&key("s"), expected(round), batch)).unwrap();
+    }
+    let sql = "SELECT count(*) FROM docs WHERE waits";
+    let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
+    assert!(waiting <= 2_048 + 256, "{waiting} texts wait");
+}

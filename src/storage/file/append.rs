@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::capabilities;
 use super::changes::{Change, alike};
 use super::disk::{UNFINISHED, parent, with_suffix};
-use super::engine::Engine;
+use super::engine::{Engine, lock};
 use super::error::FileError;
 use super::scan::{Backward, Item};
 use super::system::OpenHow;
@@ -20,6 +20,9 @@ use crate::storage::{
 
 /// A head is written again after so many bytes, so that opening need not look far back for one.
 const HEAD_DISTANCE: u64 = 16 << 10;
+
+/// Memory of more bytes is not kept for the next batch's lines.
+const MOST_KEPT: usize = 64 << 10;
 
 /// Adds bytes to a log that is being written.
 pub(super) type Add<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), FileError>;
@@ -220,7 +223,7 @@ impl Engine {
             head_end: 0,
             damaged: None,
         };
-        let encoded = encode(&start, batch)?;
+        let encoded = encode(&start, batch, Vec::new())?;
         let log = self.replace_log(key, |add| {
             add(&encoded.bytes)?;
             Ok(encoded.tail)
@@ -229,8 +232,13 @@ impl Engine {
     }
 
     fn add(&self, key: &SessionKey, log: Log, batch: &Batch) -> Result<(Appended, Log)> {
-        let encoded = encode(&log.tail, batch)?;
+        let lines = std::mem::take(&mut *lock(&self.lines));
+        let mut encoded = encode(&log.tail, batch, lines)?;
         self.write_tail(key, &log, &encoded.bytes)?;
+        if encoded.bytes.capacity() <= MOST_KEPT {
+            encoded.bytes.clear();
+            *lock(&self.lines) = encoded.bytes;
+        }
         let durability = self.sync_log(key, &log, batch.durability)?;
         log.positions.note_new(log.tail.revision.next(), log.tail.end);
         let log = Log { len: encoded.tail.end, tail: Arc::new(encoded.tail), ..log };
@@ -332,10 +340,10 @@ impl Engine {
     }
 }
 
-fn encode(tail: &Tail, batch: &Batch) -> Result<Encoded> {
+/// Puts the batch's lines into `bytes`, which is empty.
+fn encode(tail: &Tail, batch: &Batch, mut bytes: Vec<u8>) -> Result<Encoded> {
     let mut tail = tail.clone();
     tail.head.through = Revision::ZERO;
-    let mut bytes = Vec::new();
     let start = tail.end;
     let last = batch.records.len() - 1;
     for (index, record) in batch.records.iter().enumerate() {

@@ -39,6 +39,8 @@ pub(super) struct Engine {
     #[cfg(feature = "sqlite")]
     pub(super) index: Option<Arc<Index>>,
     logs: Mutex<OpenLogs>,
+    /// Memory for the next batch's lines, used again and again.
+    pub(super) lines: Mutex<Vec<u8>>,
     /// Sessions whose last write failed with an outcome that cannot be known.
     poisoned: Mutex<HashSet<SessionKey>>,
     /// Logs in which reading came across damage.
@@ -100,6 +102,7 @@ impl Engine {
             watchers: Watchers::default(),
             catalogue: Catalogue::default(),
             logs: Mutex::default(),
+            lines: Mutex::default(),
             poisoned: Mutex::default(),
             damaged: Mutex::default(),
         };

@@ -2,7 +2,8 @@
 //!
 //! An append leaves the text of its turns where searches look at it, which costs little, and is as
 //! durable as the append. Once there are many a thread brings them into the index, of whichever
-//! process comes first.
+//! process comes first. Whoever writes faster than that does some of it itself: what searches have
+//! to look at stays small.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -17,6 +18,10 @@ use crate::error::Error;
 /// It is looked whether there are many after so many texts and bytes.
 const TEXTS: usize = 64;
 const BYTES: usize = 64 << 10;
+/// After so many texts it is looked whether the thread keeps up.
+const LOOKED: usize = 256;
+/// If more than these wait, it does not.
+const TOO_MANY: u64 = 2_048;
 
 /// How many texts an append left to wait, and their bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,6 +54,8 @@ struct Signal {
 struct State {
     /// What came since it was looked.
     left: Left,
+    /// How many texts came since it was looked whether the thread keeps up.
+    since: usize,
     /// It is to be looked.
     wanted: bool,
     /// The engine is gone.
@@ -66,6 +73,16 @@ impl Engine {
     /// Texts were left to wait: sees to it that there are never too many.
     pub(super) fn texts_came(self: &Arc<Self>, left: Left) {
         let mut state = lock(&self.pending.signal.state);
+        state.since = state.since.saturating_add(left.texts);
+        if state.since >= LOOKED {
+            state.since = 0;
+            drop(state);
+            if let Err(error) = self.keep_up() {
+                // What waits is found all the same.
+                tracing::warn!(error = %Error::from(error), "texts could not be indexed");
+            }
+            state = lock(&self.pending.signal.state);
+        }
         state.left.add(left);
         if state.wanted || (state.left.texts < TEXTS && state.left.bytes < BYTES) {
             return;
@@ -73,6 +90,17 @@ impl Engine {
         state.wanted = true;
         drop(state);
         self.settle_texts_later();
+    }
+
+    /// Indexes what there is too much of here and now.
+    fn keep_up(&self) -> Result<(), SqliteError> {
+        while self.database.read(full_text::count)? > TOO_MANY {
+            let settle = |connection: &_| full_text::settle_some(connection, true);
+            if !self.database.write(Sync::Normal, settle)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Has a thread index what waits.

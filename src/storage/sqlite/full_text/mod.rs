@@ -43,7 +43,9 @@ mod waiting;
 mod words;
 
 pub(crate) use self::search::search;
-pub(crate) use self::waiting::{add_waits, is_due, settle, settle_all, take_over};
+pub(crate) use self::waiting::{
+    add_waits, count, is_due, settle, settle_all, settle_some, take_over,
+};
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 

@@ -155,7 +155,7 @@ fn apply(connection: &Connection, model: &mut Model, step: Step) {
             catalogue::remove(connection, &session(number).0).unwrap();
             model.retain(|(session, _), _| *session != number);
         }
-        Step::Settle(running) => waiting::settle_some(connection, running).map(drop).unwrap(),
+        Step::Settle(running) => settle_some(connection, running).map(drop).unwrap(),
         Step::Rebuild => rebuild(connection).unwrap(),
     }
 }
@@ -260,7 +260,7 @@ fn texts_that_were_cut_by_other_rules_are_cut_anew() {
     let (key, fields) = session(0);
     let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
     set(&connection, row, &turn_text(1, 0, "word"));
-    waiting::settle_some(&connection, true).unwrap();
+    settle_some(&connection, true).unwrap();
     assert!(is_current(&connection).unwrap());
     connection.execute("UPDATE full_text SET value = 'old' WHERE name = 'tokens'", ()).unwrap();
     connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ()).unwrap();
@@ -281,7 +281,7 @@ fn a_removed_text_leaves_no_byte_in_the_tables() {
         set(&connection, row, &turn_text(turn, 1_000, &format!("canary{turn}")));
         set(&connection, other, &turn_text(turn, 1_000, &format!("stays{turn}")));
     }
-    while waiting::settle_some(&connection, true).unwrap() {}
+    while settle_some(&connection, true).unwrap() {}
     let bytes = || {
         let mut query = connection.prepare("SELECT block FROM texts_data").unwrap();
         let blocks = query.query_map((), |row| row.get::<_, Vec<u8>>(0)).unwrap();
@@ -375,7 +375,7 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
                 set(&connection, row, &turn_text(turn, 1_000, "word"));
             }
             if settles {
-                waiting::settle_some(&connection, true).unwrap();
+                settle_some(&connection, true).unwrap();
             }
             assert_eq!(connection.execute(harm, ()).unwrap(), 1);
             let query = TextQuery::new(vec![Term::new("word").unwrap()]);
@@ -384,7 +384,7 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             let searched = search(&connection, &key.owner, &query, None);
             assert_eq!(searched.is_err(), missed, "{harm}, {settles}");
             // What cannot be indexed holds up nothing else.
-            waiting::settle_some(&connection, true).unwrap();
+            settle_some(&connection, true).unwrap();
             rebuild_of_sound(&connection).unwrap();
             let left = if harm.contains("docs") { 2 } else { 3 };
             assert_eq!(found(&connection, "word"), left, "{harm}, {settles}");
@@ -401,6 +401,6 @@ fn a_text_of_no_session_is_passed_over() {
     catalogue::upsert(&connection, &key, &head(fields)).unwrap();
     connection.execute("INSERT INTO docs VALUES (4, 99, 1, 0, x'01', 1)", ()).unwrap();
     assert_eq!(found(&connection, "word"), 0);
-    assert!(!waiting::settle_some(&connection, true).unwrap());
+    assert!(!settle_some(&connection, true).unwrap());
     assert_eq!(waits(&connection), 0);
 }

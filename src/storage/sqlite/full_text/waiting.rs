@@ -98,6 +98,12 @@ pub(crate) fn settle(connection: &Connection) -> Result<bool> {
     }
 }
 
+/// How many texts wait.
+pub(crate) fn count(connection: &Connection) -> Result<u64> {
+    let sql = "SELECT count(*) FROM docs INDEXED BY docs_turn WHERE waits = 1";
+    unsigned(connection.prepare_cached(sql)?.query_row((), |row| row.get(0))?)
+}
+
 /// Indexes all texts that wait.
 pub(crate) fn settle_all(connection: &Connection) -> Result<()> {
     while settle_some(connection, true)? {}
@@ -105,7 +111,7 @@ pub(crate) fn settle_all(connection: &Connection) -> Result<()> {
 }
 
 /// Indexes some of the texts that wait; whether there may be more.
-pub(super) fn settle_some(connection: &Connection, running: bool) -> Result<bool> {
+pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool> {
     ensure_current(connection)?;
     let mut query = connection.prepare_cached(&format!(
         "SELECT doc, docs.session, sessions.owner, text FROM docs INDEXED BY docs_turn
