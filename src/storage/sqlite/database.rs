@@ -19,8 +19,12 @@ const OLDEST: i32 = 3_051_003;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for a reader before the WAL is cut.
 const LONGEST_READ: Duration = Duration::from_secs(2);
-/// How many readers are kept for later.
+/// How many readers are kept for later, and how many KiB of pages each keeps in memory.
 const READERS: usize = 4;
+const CACHE: i32 = 8_000;
+/// The same of those that read widely.
+const WIDE_READERS: usize = 1;
+const WIDE_CACHE: i32 = 32_000;
 const STATEMENTS: usize = 128;
 
 /// What a database holds, and how it is tuned.
@@ -53,6 +57,7 @@ pub(crate) struct Database {
     schema: Schema,
     writer: Mutex<Writer>,
     readers: Mutex<Vec<Connection>>,
+    wide_readers: Mutex<Vec<Connection>>,
     /// What the next commit comes to.
     #[cfg(test)]
     pub(super) fault: Mutex<Option<Fault>>,
@@ -103,6 +108,7 @@ impl Database {
             schema,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
+            wide_readers: Mutex::default(),
             #[cfg(test)]
             fault: Mutex::default(),
         })
@@ -157,17 +163,35 @@ impl Database {
 
     /// Reads from one state of the database.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let reader = lock(&self.readers).pop();
+        self.read_by(&self.readers, (READERS, CACHE), read)
+    }
+
+    /// The same for what reads tens of megabytes: all of it stays in memory for the next time.
+    pub(crate) fn read_widely<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.read_by(&self.wide_readers, (WIDE_READERS, WIDE_CACHE), read)
+    }
+
+    fn read_by<T>(
+        &self,
+        readers: &Mutex<Vec<Connection>>,
+        (most, cache): (usize, i32),
+        read: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let reader = lock(readers).pop();
         let reader = match reader {
             Some(reader) => reader,
-            None => self.reader()?,
+            None => {
+                let reader = self.reader()?;
+                reader.pragma_update(None, "cache_size", -cache)?;
+                reader
+            }
         };
         let transaction = reader.unchecked_transaction()?;
         let result = read(&transaction);
         let ended = transaction.finish();
-        let mut readers = lock(&self.readers);
+        let mut readers = lock(readers);
         // One that cannot end its transaction would hold its state for ever.
-        if ended.is_ok() && readers.len() < READERS {
+        if ended.is_ok() && readers.len() < most {
             readers.push(reader);
         }
         drop(readers);
@@ -186,6 +210,7 @@ impl Database {
     pub(crate) fn truncate_wal(&self) -> Result<bool> {
         // Readers that nobody uses hold nothing, but closing them costs nothing either.
         lock(&self.readers).clear();
+        lock(&self.wide_readers).clear();
         self.upkeep(truncate_wal)
     }
 
@@ -322,7 +347,7 @@ fn prepare(connection: &Connection, schema: Schema) -> Result<()> {
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", -8_000)?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
     connection.pragma_update(None, "wal_autocheckpoint", schema.checkpoint_pages)?;
     Ok(())
 }
