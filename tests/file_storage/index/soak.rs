@@ -3,9 +3,10 @@
 //! Each notes in a journal what it has done, once the call has returned. Whoever reads the other's
 //! journal and lists after that knows what the list has to show.
 //!
-//! `CHATKEEP_SOAK_SECONDS` says for how long. In a minute on two cores that nine others wanted as
-//! well, of 6,425 things that were not shown yet 6,368 had waited for no more than the 200 ms that
-//! are promised, and the longest for 381 ms.
+//! In the end everything is shown in both. How soon depends on the machine as well, and is measured
+//! when `CHATKEEP_SOAK_SECONDS` says for how long: in a minute on two cores that nine others wanted
+//! as well, of 6,425 things that were not shown yet 6,368 had waited for no more than the 200 ms
+//! that are promised, and the longest for 381 ms.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -28,12 +29,20 @@ const PROMISED: Duration = Duration::from_millis(200);
 const BUSY_MACHINE: Duration = Duration::from_millis(800);
 /// For so many of a hundred the promise is kept to the letter.
 const KEPT: usize = 95;
+/// Whatever is not shown after this never is.
+const NEVER: Duration = Duration::from_secs(60);
 /// For how long one writes without a search, in microseconds.
 const QUIET: u64 = 400_000;
 
-fn duration() -> Duration {
-    let seconds = std::env::var("CHATKEEP_SOAK_SECONDS").ok();
-    Duration::from_secs(seconds.map_or(2, |seconds| seconds.parse().unwrap()))
+/// How long it is to be measured, if it is.
+fn measured() -> Option<Duration> {
+    let seconds = std::env::var("CHATKEEP_SOAK_SECONDS").ok()?;
+    Some(Duration::from_secs(seconds.parse().unwrap()))
+}
+
+/// How long something may not be shown, in microseconds.
+fn longest() -> u64 {
+    measured().map_or(NEVER, |_| PROMISED + BUSY_MACHINE).as_micros() as u64
 }
 
 fn start(root: &Path, seed: u64) -> Child {
@@ -54,6 +63,7 @@ fn in_a_child() {
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
     let mut soak = Soak::new(Path::new(&root), seed);
     soak.run();
+    soak.end();
     println!("\nlags {}", soak.lags.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
 }
 
@@ -82,6 +92,10 @@ struct Note {
 
 const GOING: &str = "going";
 const GONE: &str = "gone";
+/// It writes no more.
+const ENDED: &str = "ended";
+/// It has been shown everything.
+const SEEN: &str = "seen";
 
 fn journal(root: &Path, seed: u64) -> PathBuf {
     root.join(format!("journal{seed}"))
@@ -94,6 +108,8 @@ struct Journal {
     notes: Vec<Note>,
     going: BTreeSet<String>,
     gone: BTreeSet<String>,
+    ended: bool,
+    seen: bool,
 }
 
 impl Journal {
@@ -106,6 +122,8 @@ impl Journal {
             notes: Vec::new(),
             going: BTreeSet::new(),
             gone: BTreeSet::new(),
+            ended: false,
+            seen: false,
         }
     }
 
@@ -117,6 +135,8 @@ impl Journal {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 [GOING, id] => drop(self.going.insert(id.to_owned())),
                 [GONE, id] => drop(self.gone.insert(id.to_owned())),
+                [ENDED] => self.ended = true,
+                [SEEN] => self.seen = true,
                 [at, id, life, revision, title, status, word] => {
                     let status = match status {
                         "archived" => SessionStatus::Archived,
@@ -177,20 +197,47 @@ impl Soak {
     }
 
     fn run(&mut self) {
-        let end = micros() + duration().as_micros() as u64;
+        let duration = measured().unwrap_or(Duration::from_secs(2));
+        let end = micros() + duration.as_micros() as u64;
         let mut number = 0;
         while micros() < end {
             number += 1;
             let quiet = self.is_quiet();
             match self.chance.below(20) {
                 2..=4 if quiet => self.write_one(number, false),
-                0 => self.write(&format!("p{}-{number}", self.seed), number, true),
+                0 => self.write(&self.name(number), number, true, !quiet),
                 1 => self.purge(),
-                2..=4 => self.search(),
+                2..=4 => drop(self.search()),
                 5..=8 => self.list(),
                 9..=10 => self.write_one(number, true),
                 _ => self.write_one(number, false),
             }
+        }
+    }
+
+    /// Writes once more what need not be shown at once, and looks until everything of the other is:
+    /// that nobody brings in by a search, nor because it ends.
+    fn end(&mut self) {
+        let last = u64::from(u32::MAX);
+        let id = self.name(last);
+        self.write(&id, last - 1, true, false);
+        self.write(&id, last, false, false);
+        self.note(ENDED);
+        self.look_until(|soak| soak.other.ended && soak.awaited.is_empty() && soak.search());
+        self.note(SEEN);
+        self.look_until(|soak| soak.other.seen);
+    }
+
+    fn look_until(&mut self, is_so: impl Fn(&mut Self) -> bool) {
+        let begun = micros();
+        loop {
+            self.list();
+            if is_so(self) {
+                return;
+            }
+            let waited = Duration::from_micros(micros() - begun);
+            assert!(waited < NEVER, "after {waited:?} these are not shown: {:?}", self.awaited);
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -213,10 +260,14 @@ impl Soak {
 
     fn write_one(&mut self, number: u64, at_once: bool) {
         let Some(id) = self.pick() else { return };
-        self.write(&id, number, at_once);
+        self.write(&id, number, at_once, !self.is_quiet());
     }
 
-    fn write(&mut self, id: &str, number: u64, at_once: bool) {
+    fn name(&self, number: u64) -> String {
+        format!("p{}-{number}", self.seed)
+    }
+
+    fn write(&mut self, id: &str, number: u64, at_once: bool, searches: bool) {
         let word = format!("w{}x{number}", self.seed);
         let is_new = self.own.insert(id.to_owned());
         let mut shown = "- -".to_owned();
@@ -236,10 +287,9 @@ impl Soak {
         let (life, revision) = place(&head);
         self.note(&format!("{now} {id} {life} {revision} {shown} {word}"));
         // Its own are shown as they are.
-        let quiet = self.is_quiet();
         let listed = all(&self.storage).into_iter().find(|session| session.id().as_str() == id);
         assert_eq!(listed.unwrap().head, head);
-        if !quiet {
+        if searches {
             let hits = search(&self.storage, &word).page.items;
             assert_eq!(hits.len(), 1, "{word}");
         }
@@ -269,11 +319,11 @@ impl Soak {
     fn lag(&mut self, note: &Note, now: u64, what: &str) {
         let lag = now.saturating_sub(note.at);
         self.lags.push(lag);
-        let most = (PROMISED + BUSY_MACHINE).as_micros() as u64;
-        assert!(lag <= most, "{what} of {note:?} is not there after {lag} µs");
+        assert!(lag <= longest(), "{what} of {note:?} is not there after {lag} µs");
     }
 
-    fn search(&mut self) {
+    /// Whether the newest text of the other is found.
+    fn search(&mut self) -> bool {
         self.read_journal();
         let gone: BTreeSet<String> = self.gone.union(&self.other.gone).cloned().collect();
         for hit in search(&self.storage, "common").page.items {
@@ -281,6 +331,7 @@ impl Soak {
         }
         // The newest of another are the ones that may be missing.
         let newest: Vec<Note> = self.other.notes.iter().rev().take(3).cloned().collect();
+        let mut found = true;
         for note in newest {
             let now = micros();
             let hits = search(&self.storage, &note.word);
@@ -289,9 +340,11 @@ impl Soak {
                 self.read_journal();
                 if !self.other.going.contains(&note.id) {
                     self.lag(&note, now, "text");
+                    found = false;
                 }
             }
         }
+        found
     }
 
     /// What is behind is written soon, so that a search says for no longer that it is partial.
@@ -299,8 +352,7 @@ impl Soak {
         let since = self.partial_since.filter(|_| is_partial);
         self.partial_since = is_partial.then(|| since.unwrap_or(now));
         let lasted = since.map_or(0, |since| now - since);
-        let most = (PROMISED + BUSY_MACHINE).as_micros() as u64;
-        assert!(lasted <= most, "searches have been partial for {lasted} µs");
+        assert!(lasted <= longest(), "searches have been partial for {lasted} µs");
     }
 
     fn list(&mut self) {
@@ -361,7 +413,8 @@ fn two_processes_see_no_error_and_nothing_stale() {
     let kept = lags.partition_point(|lag| *lag <= PROMISED.as_micros() as u64);
     let quantiles = [50, 90, 95, 99, 100].map(|q| (q, lags.get((lags.len() * q / 100).max(1) - 1)));
     println!("{kept} of {} kept the promise; percentiles in µs: {quantiles:?}", lags.len());
-    assert!(kept * 100 >= lags.len() * KEPT, "{kept} of {}: {quantiles:?}", lags.len());
+    let is_kept = kept * 100 >= lags.len() * KEPT;
+    assert!(measured().is_none() || is_kept, "{kept} of {}: {quantiles:?}", lags.len());
     let storage = open(&dir.path().join("store"));
     wait(storage.verify_index()).unwrap();
     assert_eq!(all(&storage), all(&plain(&dir.path().join("store"))));
