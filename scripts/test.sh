@@ -54,7 +54,9 @@ for example in examples/*.rs; do
 done
 
 step "benchmarks, quick sizes"
-# What it costs depends on the machine: that every figure comes is what has to hold.
+# What it costs depends on the machine: that every figure comes is what has to hold. Built quickly
+# rather than as it is measured.
+export CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 CARGO_PROFILE_BENCH_DEBUG=0
 cargo bench --bench peers --features sqlite,redb -- --quick
 
 step "package"
