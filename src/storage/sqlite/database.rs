@@ -19,12 +19,13 @@ const OLDEST: i32 = 3_051_003;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for a reader before the WAL is cut.
 const LONGEST_READ: Duration = Duration::from_secs(2);
-/// How many readers are kept for later, and how many KiB of pages each keeps in memory.
+/// How many readers are kept for later.
 const READERS: usize = 4;
+/// How many KiB of pages the writer keeps in memory.
 const CACHE: i32 = 8_000;
-/// The same of those that read widely.
-const WIDE_READERS: usize = 1;
-const WIDE_CACHE: i32 = 32_000;
+/// How many a reader does. What it does not keep is still in the system's memory, and is read faster
+/// into memory that is near than into much of it.
+const READER_CACHE: i32 = 2_000;
 const STATEMENTS: usize = 128;
 
 /// What a database holds, and how it is tuned.
@@ -57,7 +58,6 @@ pub(crate) struct Database {
     schema: Schema,
     writer: Mutex<Writer>,
     readers: Mutex<Vec<Connection>>,
-    wide_readers: Mutex<Vec<Connection>>,
     /// What the next commit comes to.
     #[cfg(test)]
     pub(super) fault: Mutex<Option<Fault>>,
@@ -108,7 +108,6 @@ impl Database {
             schema,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
-            wide_readers: Mutex::default(),
             #[cfg(test)]
             fault: Mutex::default(),
         })
@@ -163,35 +162,17 @@ impl Database {
 
     /// Reads from one state of the database.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.read_by(&self.readers, (READERS, CACHE), read)
-    }
-
-    /// The same for what reads tens of megabytes: all of it stays in memory for the next time.
-    pub(crate) fn read_widely<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.read_by(&self.wide_readers, (WIDE_READERS, WIDE_CACHE), read)
-    }
-
-    fn read_by<T>(
-        &self,
-        readers: &Mutex<Vec<Connection>>,
-        (most, cache): (usize, i32),
-        read: impl FnOnce(&Connection) -> Result<T>,
-    ) -> Result<T> {
-        let reader = lock(readers).pop();
+        let reader = lock(&self.readers).pop();
         let reader = match reader {
             Some(reader) => reader,
-            None => {
-                let reader = self.reader()?;
-                reader.pragma_update(None, "cache_size", -cache)?;
-                reader
-            }
+            None => self.reader()?,
         };
         let transaction = reader.unchecked_transaction()?;
         let result = read(&transaction);
         let ended = transaction.finish();
-        let mut readers = lock(readers);
+        let mut readers = lock(&self.readers);
         // One that cannot end its transaction would hold its state for ever.
-        if ended.is_ok() && readers.len() < most {
+        if ended.is_ok() && readers.len() < READERS {
             readers.push(reader);
         }
         drop(readers);
@@ -210,7 +191,6 @@ impl Database {
     pub(crate) fn truncate_wal(&self) -> Result<bool> {
         // Readers that nobody uses hold nothing, but closing them costs nothing either.
         lock(&self.readers).clear();
-        lock(&self.wide_readers).clear();
         self.upkeep(truncate_wal)
     }
 
@@ -219,6 +199,7 @@ impl Database {
         self.place.check()?;
         let connection = connect(self.place.database(), OpenFlags::empty())?;
         patiently(|| prepare(&connection, self.schema))?;
+        connection.pragma_update(None, "cache_size", -READER_CACHE)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
     }

@@ -32,9 +32,10 @@ impl FullText for SqliteStorage {
         query: &TextQuery,
         after: Option<Cursor>,
     ) -> Result<TextHits> {
-        let page = full_text::read_for(query, &self.engine.database, |connection| {
-            full_text::search(connection, owner, query, after.as_ref())
-        })?;
+        let page = self
+            .engine
+            .database
+            .read(|connection| full_text::search(connection, owner, query, after.as_ref()))?;
         Ok(TextHits { page, partial: None })
     }
 

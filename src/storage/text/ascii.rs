@@ -7,26 +7,6 @@ use memchr::memchr2;
 use super::Term;
 use super::tokens::LONGEST;
 
-/// How many tokens a text has.
-pub(super) fn words(text: &[u8]) -> usize {
-    /// As many as a byte can count.
-    const BLOCK: usize = 128;
-    let Some((first, rest)) = text.split_first() else { return 0 };
-    let mut count = usize::from(of_word(*first));
-    for (before, now) in text.chunks(BLOCK).zip(rest.chunks(BLOCK)) {
-        let begins = before.iter().zip(now).map(|(before, now)| of_word(*now) & !of_word(*before));
-        count += usize::from(begins.fold(0_u8, |count, begins| count.wrapping_add(begins)));
-    }
-    count
-}
-
-/// 1 for a letter or digit, 0 for anything else: without a branch, many bytes are looked at at once.
-fn of_word(byte: u8) -> u8 {
-    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-    let digit = byte.wrapping_sub(b'0') < 10;
-    u8::from(letter) | u8::from(digit)
-}
-
 /// How often a term begins in a text.
 pub(super) fn times(text: &[u8], term: &Term) -> usize {
     let Some(&first) = term.tokens().first().and_then(|token| token.as_bytes().first()) else {

@@ -65,8 +65,7 @@ pub enum TextOrder {
     /// The newest first.
     #[default]
     Newest,
-    /// The best match first, of the newest [`RANKED`] turns that fit. Up to 32 MB of what was read
-    /// for it stay in memory.
+    /// The best match first, of the newest [`RANKED`] turns that fit.
     Relevance,
 }
 

@@ -101,7 +101,7 @@ impl Shared {
         hidden: &Hidden,
     ) -> Result<TextHits> {
         let generation = self.present()?;
-        let found = full_text::read_for(query, &generation.database, |connection| {
+        let found = generation.database.read(|connection| {
             let complete = rows::is_complete(connection)?;
             let (all, behind) = rows::progress(connection)?;
             let partial = match (complete, behind) {

@@ -42,7 +42,7 @@ mod tests;
 mod waiting;
 mod words;
 
-pub(crate) use self::search::{read_for, search};
+pub(crate) use self::search::search;
 pub(crate) use self::waiting::{
     add_waits, count, is_due, settle, settle_all, settle_some, take_over,
 };

@@ -10,25 +10,12 @@ use super::{Result, SLOTS, expression, other, passages, start, words};
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::catalogue::{self, SessionRow, unsigned, up};
-use crate::storage::sqlite::database::Database;
 use crate::storage::text::RANKED;
 use crate::storage::text::scan::{self, Counted, Order, Place};
 use crate::storage::{Cursor, ListQuery, Page, SessionKey, TextHit, TextOrder, TextQuery, listing};
 
 /// Up to so many sessions are part of the expression; of more each hit's is looked at.
 const SESSIONS: usize = 256;
-
-/// Reads for a search. One by relevance reads the text of thousands of turns.
-pub(crate) fn read_for<T>(
-    query: &TextQuery,
-    database: &Database,
-    read: impl FnOnce(&Connection) -> Result<T>,
-) -> Result<T> {
-    match query.order {
-        TextOrder::Newest => database.read(read),
-        TextOrder::Relevance => database.read_widely(read),
-    }
-}
 
 /// Finds turns of one owner, in the order of [`scan`](crate::storage::text::scan).
 pub(crate) fn search(
