@@ -128,7 +128,7 @@ fn a_damaged_text_is_read_anew_when_the_index_is_rebuilt() {
 fn a_waiting_text_whose_session_is_lost_holds_up_no_search() {
     let (dir, storage) = store();
     add(&storage, &key("s"), 1, 0, 1).unwrap();
-    raw(dir.path()).execute_batch("INSERT INTO docs VALUES (4, 999, 1, 0, x'00', 1)").unwrap();
+    raw(dir.path()).execute_batch("INSERT INTO waiting VALUES (999 << 32, 0, x'00')").unwrap();
     let query = TextQuery::new(vec![Term::new("apple").unwrap()]);
     let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();
     assert_eq!(hits.page.items.len(), 0);
@@ -136,9 +136,11 @@ fn a_waiting_text_whose_session_is_lost_holds_up_no_search() {
 
 #[test]
 fn what_searches_look_at_is_mended_when_the_index_is_rebuilt() {
-    for change in
-        ["UPDATE full_text SET value = 'far' WHERE name = 'spill'", "UPDATE docs SET text = x'ff'"]
-    {
+    for change in [
+        "UPDATE full_text SET value = 'far' WHERE name = 'spill'",
+        "UPDATE waiting SET text = x'ff'",
+        "UPDATE waiting SET at = 'then'",
+    ] {
         let (dir, storage) = store();
         let mut batch = batch(1, 0, 1);
         batch.texts = vec![text(1, "apple")];
@@ -155,7 +157,7 @@ fn what_searches_look_at_is_mended_when_the_index_is_rebuilt() {
 #[test]
 fn a_damaged_text_fails_no_append_that_replaces_it() {
     for settles in [false, true] {
-        for change in ["UPDATE docs SET text = x'ff'", "UPDATE docs SET text = 5"] {
+        for change in ["SET text = x'ff'", "SET text = 5"] {
             let (dir, storage) = store();
             for (after, words) in [(0, "apple"), (1, "pear")] {
                 let mut batch = batch(after + 1, after, 1);
@@ -165,7 +167,10 @@ fn a_damaged_text_fails_no_append_that_replaces_it() {
                     if settles {
                         wait(storage.maintenance().scrub()).unwrap();
                     }
-                    let change = format!("{change} WHERE turn = 1");
+                    let change = match settles {
+                        true => format!("UPDATE docs {change} WHERE turn = 1"),
+                        false => format!("UPDATE waiting {change} WHERE id & 0xff = 1"),
+                    };
                     assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
                 }
             }

@@ -42,13 +42,13 @@ fn the_schema_is_what_it_was() {
     let sql = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
                WHERE name NOT LIKE 'texts_%' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
     let names: String = connection.query_row(sql, (), |row| row.get(0)).unwrap();
-    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones words");
+    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones waiting words");
     let version = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     assert_eq!(version("user_version").unwrap(), 2);
     assert_eq!(version("application_id").unwrap(), 0x636b_7053);
 }
 
-/// Texts used to wait in a table of their own.
+/// Of one turn several texts used to wait.
 #[test]
 fn what_waits_in_an_older_database_is_found() {
     let (dir, storage) = store();
@@ -65,14 +65,11 @@ fn what_waits_in_an_older_database_is_found() {
                at INTEGER NOT NULL,
                text BLOB NOT NULL
              );
-             INSERT INTO pending_texts SELECT 1, session, turn, at, x'ff' FROM docs;
-             INSERT INTO pending_texts SELECT 2, session, turn, at, x'0101' || x'00' || x'00' FROM docs;
-             INSERT INTO pending_texts SELECT 3, session, turn, at, text FROM docs;
-             INSERT INTO pending_texts SELECT 4, session + 9, turn, at, text FROM docs;
-             DELETE FROM docs;
-             DROP INDEX docs_turn;
-             ALTER TABLE docs DROP COLUMN waits;
-             CREATE UNIQUE INDEX docs_turn ON docs (session, turn);
+             INSERT INTO pending_texts SELECT 1, id >> 32, 1, at, x'ff' FROM waiting;
+             INSERT INTO pending_texts SELECT 2, id >> 32, 1, at, x'0101' || x'00' || x'00' FROM waiting;
+             INSERT INTO pending_texts SELECT 3, id >> 32, 1, at, text FROM waiting;
+             INSERT INTO pending_texts SELECT 4, (id >> 32) + 9, 1, at, text FROM waiting;
+             DROP TABLE waiting;
              PRAGMA user_version = 1",
         )
         .unwrap();

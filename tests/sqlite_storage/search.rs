@@ -37,7 +37,7 @@ fn a_text_is_found_at_once_by_every_handle_and_a_replaced_one_is_not() {
 fn many_texts_are_indexed_without_a_search() {
     let (dir, storage) = store();
     let connection = raw(dir.path());
-    let sql = "SELECT count(*) FROM docs WHERE waits";
+    let sql = "SELECT count(*) FROM waiting";
     let waiting = || connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
     say(&storage, 0, 1, "word");
     assert_eq!((waiting(), found(&storage, "word")), (1, vec![1]));
@@ -59,7 +59,7 @@ fn as_many_as_an_import_has_are_indexed_at_once() {
     let mut batch = batch(1, 0, 1);
     batch.texts = (1..=400).map(|turn| text(turn, "word")).collect();
     wait(storage.append(&key("s"), expected(0), batch)).unwrap();
-    let sql = "SELECT count(*) FROM docs WHERE waits";
+    let sql = "SELECT count(*) FROM waiting";
     let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
     assert_eq!((waiting, found(&storage, "word")[0]), (0, 400));
 }
@@ -72,7 +72,7 @@ fn whoever_writes_faster_than_texts_are_indexed_helps_with_it() {
         batch.texts = (1..=200).map(|turn| text(round * 200 + turn, "word")).collect();
         wait(storage.append(&key("s"), expected(round), batch)).unwrap();
     }
-    let sql = "SELECT count(*) FROM docs WHERE waits";
+    let sql = "SELECT count(*) FROM waiting";
     let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
     assert!(waiting <= 2_048 + 256, "{waiting} texts wait");
 }

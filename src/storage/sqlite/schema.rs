@@ -8,7 +8,7 @@
 //! | `dropped` | copies of damaged records that a repair took out of a log |
 //! | `blobs` | blobs of sessions |
 //! | `facts` | [facts](super::facts) of turns |
-//! | `docs`, `texts`, `words`, `full_text` | the [full text](super::full_text) |
+//! | `docs`, `texts`, `words`, `waiting`, `full_text` | the [full text](super::full_text) |
 //! | `documents` | small documents |
 //! | `tombstones` | salted hashes of deleted sessions, with their last life |
 
@@ -82,9 +82,9 @@ fn first(connection: &Connection) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// Texts wait where the others are stored, not in a table of their own.
+/// Of each turn one text waits.
 fn second(connection: &Connection) -> Result<(), SqliteError> {
-    full_text::add_waits(connection)?;
+    full_text::create_waiting(connection)?;
     full_text::take_over(connection)?;
     Ok(connection.execute_batch("DROP TABLE pending_texts")?)
 }

@@ -42,7 +42,7 @@ const DAMAGED_TEXTS: [&str; 6] = [
     "UPDATE texts_data SET block = zeroblob(length(block)) WHERE id > 10",
     "DELETE FROM texts_config",
     "DELETE FROM full_text WHERE name = 'spill'",
-    "UPDATE docs SET text = x'ff'",
+    "UPDATE waiting SET text = x'ff'",
 ];
 
 /// Removes what SQLite keeps beside the database while it is open, if it is.

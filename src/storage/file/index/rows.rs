@@ -28,7 +28,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 pub(super) const SCHEMA: Schema = Schema {
     application_id: 0x636b_6978,
-    steps: &[create, full_text::add_waits],
+    steps: &[create, full_text::create_waiting],
     checkpoint_pages: 4_000,
 };
 
@@ -289,7 +289,7 @@ pub(super) fn put_extracted(
     }
     let kept: std::collections::HashSet<u64> =
         extracted.texts.iter().map(|text| text.turn.get()).collect();
-    for turn in turns_of(connection, row)? {
+    for turn in full_text::turns(connection, row)? {
         if !kept.contains(&turn) && !replaced(turn) {
             full_text::remove_turn(connection, row, TurnId::new(turn))?;
         }
@@ -444,16 +444,10 @@ fn put_ahead(connection: &Connection, row: SessionRow, ahead: &Ahead) -> Result<
     Ok(())
 }
 
-fn turns_of(connection: &Connection, row: SessionRow) -> Result<Vec<u64>> {
-    let mut query = connection
-        .prepare_cached("SELECT turn FROM docs WHERE waits IN (0, 1) AND session = ?1")?;
-    let turns = query.query_map([row.id], |row| row.get::<_, i64>(0))?;
-    turns.map(|turn| unsigned(turn?)).collect()
-}
-
 /// What was cut by other rules cannot be taken out by these: the index must be built anew.
 fn forget_text(connection: &Connection, row: SessionRow) -> Result<()> {
-    if !full_text::is_current(connection)? && !turns_of(connection, row)?.is_empty() {
+    if !full_text::is_current(connection)? && !full_text::indexed_turns(connection, row)?.is_empty()
+    {
         return Err(SqliteError::damaged("a text was cut by the rules of a newer program"));
     }
     full_text::remove_session(connection, row)?;

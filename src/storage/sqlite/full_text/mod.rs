@@ -2,9 +2,10 @@
 //!
 //! | table | holds |
 //! | --- | --- |
-//! | `docs` | the passages of a turn as they were given, under a number; whether its tokens [wait](waiting) to be in `texts` |
+//! | `docs` | the passages of a turn as they were given, under a number |
 //! | `texts` | FTS5 without content: the tokens of each number, a column for each role |
 //! | `words` | a view of the words in `texts` |
+//! | `waiting` | passages of turns that [wait](waiting) to be in `docs` and `texts` |
 //! | `full_text` | `spill` and `tokens`, below |
 //!
 //! A number is the turn's time in seconds times four and a slot, so that the newest come first when
@@ -17,17 +18,17 @@
 //! of a private-use area, as no token of a text does.
 //!
 //! A text [waits](waiting) until there are many, or its turn's answer has ended: searches look at
-//! what waits by themselves.
+//! what waits by themselves, and past what it replaces.
 //!
 //! Tokens are taken out again by cutting the stored passages once more: `tokens` says by which rules
 //! they were cut, and where these are others now all of it is built anew.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::catalogue::{SessionRow, integer};
+use super::catalogue::{SessionRow, integer, unsigned};
 use super::error::SqliteError;
 use crate::error::{Error, ErrorKind};
 use crate::id::TurnId;
@@ -44,7 +45,7 @@ mod words;
 
 pub(crate) use self::search::search;
 pub(crate) use self::waiting::{
-    add_waits, count, is_due, settle, settle_all, settle_some, take_over,
+    count, create as create_waiting, is_due, settle, settle_all, settle_some, take_over,
 };
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
@@ -52,7 +53,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 /// How many numbers a second has.
 const SLOTS: i64 = 4;
 
-/// The tables; [`add_waits`] adds the last column.
+/// The tables; [`create_waiting`] adds the last one.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "CREATE TABLE docs (
@@ -134,7 +135,7 @@ pub(super) fn rebuild_of_sound(connection: &Connection) -> Result<()> {
     })?;
     let mut delete = connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?;
     damaged.into_iter().try_for_each(|doc| delete.execute([doc]).map(drop))?;
-    Ok(())
+    waiting::remove_damaged(connection)
 }
 
 fn rebuild_with(
@@ -144,8 +145,7 @@ fn rebuild_with(
     // Without a version of its own, FTS5 does nothing at all. This is its lowest one.
     connection.execute_batch(
         "INSERT OR REPLACE INTO texts_config VALUES ('version', 4);
-         INSERT INTO texts (texts) VALUES ('delete-all');
-         UPDATE docs SET waits = 0 WHERE waits = 1;",
+         INSERT INTO texts (texts) VALUES ('delete-all');",
     )?;
     configure(connection)?;
     let mut docs = connection.prepare(
@@ -157,12 +157,11 @@ fn rebuild_with(
     while let Some(row) = rows.next()? {
         let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
         let doc: i64 = row.get(0)?;
-        let text = row.get_ref(3)?.as_blob().map_err(other);
-        let sound = text.and_then(passages::decode).and_then(|text| Ok((text, row.get(4)?)));
-        match sound {
-            Ok((passages, at)) => {
-                spill = spill.max(i64::saturating_sub(doc, start(at)));
-                index(connection, Change::Add, doc, session, &passages)?;
+        match waiting::text_of(0, row.get(4), row.get_ref(3)?) {
+            Ok(text) => {
+                let first = start(text.at.as_millisecond());
+                spill = spill.max(i64::saturating_sub(doc, first));
+                index(connection, Change::Add, doc, session, &text.passages)?;
             }
             Err(damage) => on_damage(doc, damage)?,
         }
@@ -196,44 +195,47 @@ pub(crate) fn put_all<'t>(
         // FTS5 writes a segment for each number that does not follow the one before.
         texts.sort_unstable_by_key(|(session, text)| (text.at, session.id, text.turn));
     }
-    let waits = texts.len() < waiting::BATCH;
-    if !waits {
-        ensure_current(connection)?;
-    }
+    let few = texts.len() < waiting::BATCH;
     for (session, text) in texts {
-        match put(connection, session, text, waits) {
-            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
-                // What was there cannot be taken out, for which no append should fail.
-                tracing::warn!(error = %Error::from(damage), "the full text is built anew");
-                rebuild_of_sound(connection)?;
-                put(connection, session, text, waits)?;
+        let waits = waiting::id_of(session.id, text.turn.get());
+        match waits {
+            Some(id) if few => waiting::put(connection, id, text)?,
+            _ => {
+                ensure_current(connection)?;
+                waits.map_or(Ok(()), |id| waiting::remove(connection, id))?;
+                index_text(connection, session, text)?;
             }
-            done => done?,
         }
     }
     Ok(())
 }
 
-/// Sets the text of a turn, which waits or is indexed at once.
-fn put(connection: &Connection, session: SessionRow, text: &TurnText, waits: bool) -> Result<()> {
+/// Sets the indexed text of a turn.
+fn index_text(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
+    match put(connection, session, text) {
+        Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+            // What was there cannot be taken out, for which nothing that follows should fail.
+            tracing::warn!(error = %Error::from(damage), "the full text is built anew");
+            rebuild_of_sound(connection)?;
+            put(connection, session, text)
+        }
+        done => done,
+    }
+}
+
+fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
     let (bytes, at) = (passages::encode(&text.passages), text.at.as_millisecond());
     // What says nothing cannot be found.
     let is_empty = text.passages.is_empty();
-    let add = |doc| match waits {
-        true => Ok(()),
-        false => index(connection, Change::Add, doc, session, &text.passages),
-    };
+    let add = |doc| index(connection, Change::Add, doc, session, &text.passages);
     if let Some(old) = stored(connection, session, text.turn)? {
         if old.at == at && old.bytes == bytes {
             return Ok(());
         }
-        if !old.waits {
-            ensure_current(connection)?;
-            take_out(connection, session, &old)?;
-        }
+        take_out(connection, session, &old)?;
         if start(old.at) == start(at) && !is_empty {
-            let sql = "UPDATE docs SET at = ?2, text = ?3, waits = ?4 WHERE doc = ?1";
-            connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes, waits])?;
+            let sql = "UPDATE docs SET at = ?2, text = ?3 WHERE doc = ?1";
+            connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes])?;
             return add(old.doc);
         }
         remove(connection, old.doc)?;
@@ -242,10 +244,9 @@ fn put(connection: &Connection, session: SessionRow, text: &TurnText, waits: boo
         return Ok(());
     }
     let doc = free(connection, session, text)?;
-    let sql = "INSERT INTO docs (doc, session, turn, at, text, waits)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO docs (doc, session, turn, at, text) VALUES (?1, ?2, ?3, ?4, ?5)";
     let turn = integer(text.turn.get())?;
-    connection.prepare_cached(sql)?.execute(params![doc, session.id, turn, at, bytes, waits])?;
+    connection.prepare_cached(sql)?.execute(params![doc, session.id, turn, at, bytes])?;
     add(doc)
 }
 
@@ -260,6 +261,9 @@ pub(crate) fn remove_turn(
     session: SessionRow,
     turn: TurnId,
 ) -> Result<()> {
+    if let Some(id) = waiting::id_of(session.id, turn.get()) {
+        waiting::remove(connection, id)?;
+    }
     if let Some(old) = stored(connection, session, turn)? {
         take_out(connection, session, &old)?;
         remove(connection, old.doc)?;
@@ -269,18 +273,30 @@ pub(crate) fn remove_turn(
 
 /// Removes the texts of all of a session's turns.
 pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
+    waiting::remove_session(connection, session)?;
     let mut query = connection.prepare_cached(
-        "SELECT doc, at, text, waits FROM docs INDEXED BY docs_turn
-         WHERE waits IN (0, 1) AND session = ?1 ORDER BY doc",
+        "SELECT doc, at, text FROM docs INDEXED BY docs_turn WHERE session = ?1 ORDER BY doc",
     )?;
     let mut rows = query.query([session.id])?;
     while let Some(row) = rows.next()? {
         take_out(connection, session, &Stored::read(row)?)?;
     }
-    connection
-        .prepare_cached("DELETE FROM docs WHERE waits IN (0, 1) AND session = ?1")?
-        .execute([session.id])?;
+    connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
     Ok(())
+}
+
+/// The turns of a session that have a text.
+pub(crate) fn turns(connection: &Connection, session: SessionRow) -> Result<BTreeSet<u64>> {
+    let mut turns = waiting::turns(connection, session)?;
+    turns.extend(indexed_turns(connection, session)?);
+    Ok(turns)
+}
+
+/// Those of them whose text is indexed.
+pub(crate) fn indexed_turns(connection: &Connection, session: SessionRow) -> Result<Vec<u64>> {
+    let mut query = connection.prepare_cached("SELECT turn FROM docs WHERE session = ?1")?;
+    let turns = query.query_map([session.id], |row| row.get::<_, i64>(0))?;
+    turns.map(|turn| unsigned(turn?)).collect()
 }
 
 /// A turn's text as it is stored.
@@ -288,22 +304,17 @@ struct Stored {
     doc: i64,
     at: i64,
     bytes: Vec<u8>,
-    waits: bool,
 }
 
 impl Stored {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { doc: row.get(0)?, at: row.get(1)?, bytes: row.get(2)?, waits: row.get(3)? })
+        Ok(Self { doc: row.get(0)?, at: row.get(1)?, bytes: row.get(2)? })
     }
 }
 
 fn stored(connection: &Connection, session: SessionRow, turn: TurnId) -> Result<Option<Stored>> {
-    let mut query = connection.prepare_cached(
-        // The same with `IN` makes a table of the two numbers first.
-        "SELECT doc, at, text, waits FROM docs WHERE waits = 1 AND session = ?1 AND turn = ?2
-         UNION ALL
-         SELECT doc, at, text, waits FROM docs WHERE waits = 0 AND session = ?1 AND turn = ?2",
-    )?;
+    let sql = "SELECT doc, at, text FROM docs WHERE session = ?1 AND turn = ?2";
+    let mut query = connection.prepare_cached(sql)?;
     Ok(query.query_row([session.id, integer(turn.get())?], Stored::read).optional()?)
 }
 
@@ -391,11 +402,8 @@ enum Change {
     Remove,
 }
 
-/// Takes a number's tokens out of the index if they are there.
+/// Takes a number's tokens out of the index.
 fn take_out(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
-    if stored.waits {
-        return Ok(());
-    }
     let passages = passages::decode(&stored.bytes)?;
     index(connection, Change::Remove, stored.doc, session, &passages)
 }

@@ -1,12 +1,12 @@
 //! Finding turns: the newest by walking numbers downwards, the most relevant out of these.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::{ControlFlow, RangeInclusive};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{Result, SLOTS, expression, other, passages, start, words};
+use super::{Result, SLOTS, expression, other, passages, start, waiting, words};
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::storage::sqlite::SqliteError;
 use crate::storage::sqlite::catalogue::{self, SessionRow, unsigned, up};
@@ -51,9 +51,16 @@ struct Search<'s> {
     spill: i64,
 }
 
+/// Where the text of a turn is.
+#[derive(Clone, Copy)]
+enum Stored {
+    Indexed(i64),
+    Waiting(i64),
+}
+
 /// A turn that was found.
 struct Found {
-    doc: i64,
+    stored: Stored,
     order: Order,
     counted: Option<Counted>,
 }
@@ -152,7 +159,7 @@ impl<'s> Search<'s> {
         )?;
         let mut rows = statement.query(params![self.expression, docs.start(), docs.end()])?;
         let mut fitting = Fitting { search: self, known: HashMap::new() };
-        let mut waiting = self.not_indexed(&mut fitting, &is_asked)?;
+        let (replaced, mut waiting) = self.not_indexed(&mut fitting, &is_asked)?;
         while let Some(row) = rows.next()? {
             let doc: i64 = row.get(0)?;
             while let Some(entry) = waiting.first_entry() {
@@ -164,7 +171,15 @@ impl<'s> Search<'s> {
                     return Ok(());
                 }
             }
-            if let Some(found) = self.look_at(doc, row, &mut fitting, counts, &is_asked)? {
+            let Some(session) = row.get::<_, Option<i64>>(1)? else {
+                return Err(SqliteError::damaged("the text of a turn in the full text is missing"));
+            };
+            let turn = unsigned(row.get(2)?)?;
+            if waiting::id_of(session, turn).is_some_and(|id| replaced.contains(&id)) {
+                continue;
+            }
+            let text = Text { stored: Stored::Indexed(doc), session, turn, row, counts };
+            if let Some(found) = self.look_at(text, &mut fitting, &is_asked)? {
                 waiting.insert(found.order.clone(), found);
             }
         }
@@ -176,27 +191,28 @@ impl<'s> Search<'s> {
         Ok(())
     }
 
-    /// The hits among the texts whose tokens are not in the index.
+    /// The rows of all texts whose tokens are not in the index, and the hits among them.
     fn not_indexed(
         &self,
         fitting: &mut Fitting<'_, '_>,
         is_asked: impl Fn(&Order) -> bool,
-    ) -> Result<BTreeMap<Order, Found>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT doc, session, turn, at, text FROM docs INDEXED BY docs_turn WHERE waits = 1",
-        )?;
+    ) -> Result<(HashSet<i64>, BTreeMap<Order, Found>)> {
+        let sql = "SELECT id, NULL, NULL, at, text FROM waiting";
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(())?;
-        let mut hits = BTreeMap::new();
+        let (mut all, mut hits) = (HashSet::new(), BTreeMap::new());
         while let Some(row) = rows.next()? {
-            let session: Option<i64> = row.get(1)?;
-            let is_one = |few: &Vec<i64>| session.is_none_or(|session| few.contains(&session));
-            if self.few.as_ref().is_none_or(is_one)
-                && let Some(found) = self.look_at(row.get(0)?, row, fitting, true, &is_asked)?
+            let id = row.get(0)?;
+            all.insert(id);
+            let (session, turn) = waiting::parts(id);
+            let text = Text { stored: Stored::Waiting(id), session, turn, row, counts: true };
+            if self.few.as_ref().is_none_or(|few| few.contains(&session))
+                && let Some(found) = self.look_at(text, fitting, &is_asked)?
             {
                 hits.insert(found.order.clone(), found);
             }
         }
-        Ok(hits)
+        Ok((all, hits))
     }
 
     /// The numbers among which hits can be.
@@ -210,15 +226,11 @@ impl<'s> Search<'s> {
 
     fn look_at(
         &self,
-        doc: i64,
-        row: &Row<'_>,
+        text: Text<'_, '_>,
         fitting: &mut Fitting<'_, '_>,
-        counts: bool,
         is_asked: impl Fn(&Order) -> bool,
     ) -> Result<Option<Found>> {
-        let Some(session) = row.get::<_, Option<i64>>(1)? else {
-            return Err(SqliteError::damaged("the text of a turn in the full text is missing"));
-        };
+        let Text { stored, session, turn, row, counts } = text;
         let at: i64 = row.get(3)?;
         let in_time = self.query.from.is_none_or(|from| at >= up(from))
             && self.query.before.is_none_or(|before| at < up(before));
@@ -226,7 +238,6 @@ impl<'s> Search<'s> {
             return Ok(None);
         }
         let Some(id) = fitting.id_of(session)? else { return Ok(None) };
-        let turn = unsigned(row.get(2)?)?;
         let order = (std::cmp::Reverse(at), id, std::cmp::Reverse(turn));
         if !is_asked(&order) {
             return Ok(None);
@@ -239,19 +250,32 @@ impl<'s> Search<'s> {
                 return Ok(None);
             }
         }
-        Ok(Some(Found { doc, order, counted }))
+        Ok(Some(Found { stored, order, counted }))
     }
 
     fn hit(&self, owner: &OwnerId, found: Found) -> Result<TextHit> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT text FROM docs WHERE doc = ?1")?;
-        let bytes: Vec<u8> = statement.query_row([found.doc], |row| row.get(0))?;
+        let (sql, number) = match found.stored {
+            Stored::Indexed(doc) => ("SELECT text FROM docs WHERE doc = ?1", doc),
+            Stored::Waiting(id) => ("SELECT text FROM waiting WHERE id = ?1", id),
+        };
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let bytes: Vec<u8> = statement.query_row([number], |row| row.get(0))?;
         let (std::cmp::Reverse(at), id, std::cmp::Reverse(turn)) = found.order;
         let at = Timestamp::from_millisecond(at)
             .map_err(|e| SqliteError::damaged(format!("a turn's time: {e}")))?;
         let key = SessionKey::new(owner.clone(), id);
         Ok(TextHit { key, turn: TurnId::new(turn), at, passages: passages::decode(&bytes)? })
     }
+}
+
+/// A text that is looked at, with its time and passages in a row's fourth and fifth column.
+struct Text<'r, 's> {
+    stored: Stored,
+    session: i64,
+    turn: u64,
+    row: &'r Row<'s>,
+    /// Whether it must be looked at even if the expression has found it.
+    counts: bool,
 }
 
 /// Which sessions fit, as far as they were asked for.

@@ -2,13 +2,17 @@
 //!
 //! FTS5 writes a segment for each transaction and merges them later, and it is dear to take tokens
 //! out again: what comes in small pieces, and what an answer that runs replaces again and again,
-//! costs hundreds of times its size. Searches look at what waits by themselves, so that it is never
-//! too much.
+//! costs hundreds of times its size. It waits in the table `waiting`, in one row for each turn, which
+//! stands for what `docs` may have of the turn. Searches look at what waits by themselves, so that it
+//! is never too much.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
-use super::{Change, Result, ensure_current, index, other, passages, put_all};
+use super::{Result, ensure_current, index_text, other, passages, put_all};
 use crate::error::Error;
 use crate::id::TurnId;
 use crate::model::ResponseState;
@@ -23,13 +27,76 @@ const MOST: Size = Size { texts: BATCH as u64, bytes: 256 << 10 };
 /// More than this do not wait even if their answers run.
 const MOST_RUNNING: Size = Size { texts: 4 * BATCH as u64, bytes: 1 << 20 };
 
-/// The column `waits` of `docs`. It leads the index, so that those that wait stand together.
-pub(crate) fn add_waits(connection: &Connection) -> Result<()> {
+/// How many bits of a row's number are the turn's.
+const TURN_BITS: u32 = 32;
+const TURNS: i64 = 1 << TURN_BITS;
+
+/// The table `waiting`: a row's number is the session's times 2^32 plus the turn's, so that an append
+/// touches one page.
+pub(crate) fn create(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
-        "ALTER TABLE docs ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
-         DROP INDEX docs_turn;
-         CREATE UNIQUE INDEX docs_turn ON docs (waits, session, turn);",
+        "CREATE TABLE waiting (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, text BLOB NOT NULL)",
     )?)
+}
+
+/// The row of a turn; none if its number is too high for one: its text cannot wait.
+pub(super) fn id_of(session: i64, turn: u64) -> Option<i64> {
+    let turn = i64::try_from(turn).ok().filter(|turn| *turn < TURNS)?;
+    (0..i64::MAX >> TURN_BITS).contains(&session).then(|| (session << TURN_BITS) + turn)
+}
+
+/// The session and the turn of a row.
+pub(super) fn parts(id: i64) -> (i64, u64) {
+    (id >> TURN_BITS, (id & (TURNS - 1)).unsigned_abs())
+}
+
+pub(super) fn put(connection: &Connection, id: i64, text: &TurnText) -> Result<()> {
+    let (at, bytes) = (text.at.as_millisecond(), passages::encode(&text.passages));
+    let sql = "INSERT OR REPLACE INTO waiting VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute(params![id, at, bytes])?;
+    Ok(())
+}
+
+pub(super) fn remove(connection: &Connection, id: i64) -> Result<()> {
+    connection.prepare_cached("DELETE FROM waiting WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// The rows that a session can have.
+fn of_session(session: SessionRow) -> Option<[i64; 2]> {
+    let first = id_of(session.id, 0)?;
+    Some([first, first + TURNS - 1])
+}
+
+pub(super) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
+    let Some(range) = of_session(session) else { return Ok(()) };
+    let sql = "DELETE FROM waiting WHERE id BETWEEN ?1 AND ?2";
+    connection.prepare_cached(sql)?.execute(range)?;
+    Ok(())
+}
+
+pub(super) fn turns(connection: &Connection, session: SessionRow) -> Result<BTreeSet<u64>> {
+    let Some(range) = of_session(session) else { return Ok(BTreeSet::new()) };
+    let sql = "SELECT id FROM waiting WHERE id BETWEEN ?1 AND ?2";
+    let mut query = connection.prepare_cached(sql)?;
+    let turns = query.query_map(range, |row| Ok(parts(row.get(0)?).1))?;
+    Ok(turns.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Removes what is damaged: it can be neither found nor indexed.
+pub(super) fn remove_damaged(connection: &Connection) -> Result<()> {
+    let mut query = connection.prepare("SELECT id, at, text FROM waiting")?;
+    let mut rows = query.query(())?;
+    let mut damaged = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Err(damage) = read(row) {
+            let id: i64 = row.get(0)?;
+            tracing::warn!(error = %Error::from(damage), id, "a damaged text is left out");
+            damaged.push(id);
+        }
+    }
+    drop(rows);
+    damaged.into_iter().try_for_each(|id| remove(connection, id))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +133,8 @@ pub(crate) fn is_due(connection: &Connection) -> Result<bool> {
 
 fn due(connection: &Connection) -> Result<Due> {
     // Asked with each transaction, and mostly there is not so much of it.
-    let mut query = connection.prepare_cached(
-        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM docs INDEXED BY docs_turn
-         WHERE waits = 1",
-    )?;
+    let mut query = connection
+        .prepare_cached("SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM waiting")?;
     let (texts, bytes) = query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let all = Size { texts: unsigned(texts)?, bytes: unsigned(bytes)? };
     match all {
@@ -82,8 +147,8 @@ fn due(connection: &Connection) -> Result<Due> {
 /// How much waits whose answers have ended.
 fn ended(connection: &Connection) -> Result<Size> {
     let mut query = connection.prepare_cached(&format!(
-        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM docs INDEXED BY docs_turn
-         LEFT JOIN sessions ON sessions.id = docs.session WHERE waits = 1 AND NOT {}",
+        "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM waiting
+         LEFT JOIN sessions ON sessions.id = waiting.id >> {TURN_BITS} WHERE NOT {}",
         runs()
     ))?;
     let (texts, bytes) = query.query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -100,7 +165,7 @@ pub(crate) fn settle(connection: &Connection) -> Result<bool> {
 
 /// How many texts wait.
 pub(crate) fn count(connection: &Connection) -> Result<u64> {
-    let sql = "SELECT count(*) FROM docs INDEXED BY docs_turn WHERE waits = 1";
+    let sql = "SELECT count(*) FROM waiting";
     unsigned(connection.prepare_cached(sql)?.query_row((), |row| row.get(0))?)
 }
 
@@ -114,50 +179,54 @@ pub(crate) fn settle_all(connection: &Connection) -> Result<()> {
 pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool> {
     ensure_current(connection)?;
     let mut query = connection.prepare_cached(&format!(
-        "SELECT doc, docs.session, sessions.owner, text FROM docs INDEXED BY docs_turn
-         LEFT JOIN sessions ON sessions.id = docs.session
-         WHERE waits = 1 AND (?1 OR NOT {}) ORDER BY doc LIMIT ?2",
+        "SELECT waiting.id, at, text, sessions.owner FROM waiting
+         LEFT JOIN sessions ON sessions.id = waiting.id >> {TURN_BITS}
+         WHERE ?1 OR NOT {} ORDER BY at, waiting.id LIMIT ?2",
         runs()
     ))?;
     let mut rows = query.query(params![running, integer(BATCH as u64)?])?;
-    let mut done = Vec::new();
+    let (mut done, mut texts) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let doc = row.get(0)?;
-        // What belongs to no session is found by nobody.
-        let Some(owner) = row.get(2)? else {
-            done.push(doc);
-            continue;
-        };
-        let session = SessionRow { id: row.get(1)?, owner };
-        match row.get_ref(3)?.as_blob().map_err(other).and_then(passages::decode) {
-            Ok(passages) => index(connection, Change::Add, doc, session, &passages)?,
+        let id: i64 = row.get(0)?;
+        let text = match read(row) {
+            Ok(text) => text,
             Err(damage) => {
                 // Searches say so, until the index is built anew.
-                tracing::warn!(error = %Error::from(damage), doc, "a damaged text is not indexed");
+                tracing::warn!(error = %Error::from(damage), id, "a damaged text is not indexed");
                 continue;
             }
+        };
+        done.push(id);
+        // What belongs to no session is found by nobody.
+        if let Some(owner) = row.get(3)? {
+            texts.push((SessionRow { id: parts(id).0, owner }, text));
         }
-        done.push(doc);
     }
     drop(rows);
-    let mut indexed = connection.prepare_cached("UPDATE docs SET waits = 0 WHERE doc = ?1")?;
-    for doc in &done {
-        indexed.execute([doc])?;
+    for (session, text) in texts {
+        index_text(connection, session, &text)?;
     }
+    done.iter().try_for_each(|id| remove(connection, *id))?;
     Ok(done.len() == BATCH)
+}
+
+/// The text in a row that begins with its number, time and passages.
+pub(super) fn read(row: &Row<'_>) -> Result<TurnText> {
+    let (_, turn) = parts(row.get(0)?);
+    text_of(turn, row.get(1), row.get_ref(2)?)
 }
 
 /// Has the texts wait that waited in the table `pending_texts`, in which several could be of one turn.
 pub(crate) fn take_over(connection: &Connection) -> Result<()> {
     let mut query = connection.prepare(
-        "SELECT sessions.id, sessions.owner, turn, at, text
+        "SELECT turn, at, text, sessions.id, sessions.owner
          FROM pending_texts CROSS JOIN sessions ON sessions.id = pending_texts.session
          ORDER BY pending_texts.id",
     )?;
     let mut rows = query.query(())?;
     while let Some(row) = rows.next()? {
-        let session = SessionRow { id: row.get(0)?, owner: row.get(1)? };
-        match read(row) {
+        let session = SessionRow { id: row.get(3)?, owner: row.get(4)? };
+        match text_of(unsigned(row.get(0)?)?, row.get(1), row.get_ref(2)?) {
             Ok(text) => put_all(connection, [(session, &text)])?,
             Err(damage) => {
                 let error = Error::from(damage);
@@ -168,9 +237,16 @@ pub(crate) fn take_over(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> Result<TurnText> {
-    let at = Timestamp::from_millisecond(row.get(3)?)
-        .map_err(|e| SqliteError::damaged(format!("a text's time: {e}")))?;
-    let passages = passages::decode(row.get_ref(4)?.as_blob().map_err(other)?)?;
-    Ok(TurnText { turn: TurnId::new(unsigned(row.get(2)?)?), at, passages })
+/// A text as it is stored.
+pub(super) fn text_of(
+    turn: u64,
+    at: rusqlite::Result<i64>,
+    text: ValueRef<'_>,
+) -> Result<TurnText> {
+    let damaged =
+        |error: &dyn std::fmt::Display| SqliteError::damaged(format!("a text's time: {error}"));
+    let at = at.map_err(|error| damaged(&error))?;
+    let at = Timestamp::from_millisecond(at).map_err(|error| damaged(&error))?;
+    let passages = passages::decode(text.as_blob().map_err(other)?)?;
+    Ok(TurnText { turn: TurnId::new(turn), at, passages })
 }

@@ -192,7 +192,7 @@ fn nothing_is_left_of_what_is_removed() {
     put(&connection, &written(1, 2, &[(1, "first")]));
     put(&connection, &written(5, 6, &[(2, "sixth")]));
     remove(&connection, &key()).unwrap();
-    for table in ["owners", "sessions", "logs", "ahead", "docs"] {
+    for table in ["owners", "sessions", "logs", "ahead", "docs", "waiting"] {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 = connection.query_row(&sql, (), |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table}");
