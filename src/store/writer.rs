@@ -319,6 +319,12 @@ impl Work {
 
     async fn run(self) {
         let shared = &self.shared;
+        // First, so that whatever comes of the rest another timer can be asked for.
+        let woken = self.wake
+            && shared.woken().unwrap_or_else(|error| {
+                shared.lock().failure = Some(error);
+                true
+            });
         if self.catch_up {
             let caught_up = match shared.is_gone() {
                 true => Err(gone(shared)),
@@ -334,11 +340,6 @@ impl Work {
                 let _ = reply.send(caught_up.clone());
             }
         }
-        let woken = self.wake
-            && shared.woken().unwrap_or_else(|error| {
-                shared.lock().failure = Some(error);
-                true
-            });
         if woken || !self.jobs.is_empty() || !self.flushed.is_empty() {
             let flushed = write(shared, self.jobs).await;
             for reply in self.flushed {

@@ -182,3 +182,93 @@ fn a_damaged_text_fails_no_append_that_replaces_it() {
         }
     }
 }
+
+/// A session with turns 1 and 2, whose texts are indexed.
+fn indexed() -> (tempfile::TempDir, chatkeep::SqliteStorage) {
+    let (dir, storage) = store();
+    let mut batch = batch(1, 0, 1);
+    batch.texts = vec![text(1, "apple"), text(2, "pear")];
+    wait(storage.append(&key("s"), expected(0), batch)).unwrap();
+    wait(storage.maintenance().scrub()).unwrap();
+    (dir, storage)
+}
+
+fn searched(storage: &chatkeep::SqliteStorage, word: &str) -> (usize, bool) {
+    let mut query = TextQuery::new(vec![Term::new(word).unwrap()]);
+    query.limit = 1_000;
+    let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();
+    (hits.page.items.len(), hits.partial.is_some())
+}
+
+const DAMAGE: [&str; 3] = [
+    "UPDATE docs SET text = x'ff' WHERE turn = 1",
+    "UPDATE docs SET text = 5 WHERE turn = 1",
+    // Tokens that were never put there.
+    "UPDATE docs SET text = (SELECT text FROM docs WHERE turn = 2) WHERE turn = 1",
+];
+
+#[test]
+fn a_damaged_text_keeps_no_session_from_being_deleted() {
+    for damage in DAMAGE {
+        let (dir, storage) = indexed();
+        assert_eq!(raw(dir.path()).execute(damage, ()).unwrap(), 1);
+        wait(storage.purge(&key("s"))).unwrap();
+        assert!(!holds(dir.path(), "pear"), "{damage}");
+        assert_eq!(searched(&storage, "pear"), (0, false), "{damage}");
+    }
+}
+
+#[test]
+fn a_damaged_text_keeps_no_store_from_being_opened_by_a_newer_program() {
+    for damage in DAMAGE {
+        let (dir, storage) = indexed();
+        drop(storage);
+        assert_eq!(raw(dir.path()).execute(damage, ()).unwrap(), 1);
+        set_rules(dir.path(), "1, Unicode 3.0.0 and 3.0.0");
+        let storage = open(dir.path());
+        assert!(searched(&storage, "pear").0 > 0, "{damage}");
+        assert_ne!(rules(dir.path()), "1, Unicode 3.0.0 and 3.0.0");
+    }
+}
+
+fn set_rules(dir: &std::path::Path, rules: &str) {
+    let sql = "UPDATE full_text SET value = ?1 WHERE name = 'tokens'";
+    assert_eq!(raw(dir).execute(sql, [rules]).unwrap(), 1);
+}
+
+fn rules(dir: &std::path::Path) -> String {
+    let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
+    raw(dir).query_row(sql, (), |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn text_that_a_newer_program_has_cut_is_left_to_it() {
+    const NEWER: &str = "1, Unicode 99.0.0 and 99.0.0";
+    let (dir, storage) = indexed();
+    drop(storage);
+    let own = rules(dir.path());
+    set_rules(dir.path(), NEWER);
+    let storage = open(dir.path());
+    assert_eq!(searched(&storage, "apple"), (1, true));
+    // As many as are indexed at once, one that is indexed already, and a few.
+    for (after, turns, word) in [(1, 3..303, "quince"), (2, 1..2, "plum"), (3, 400..402, "grape")] {
+        let mut batch = batch(after + 1, after, 1);
+        batch.texts = turns.map(|turn| text(turn, word)).collect();
+        wait(storage.append(&key("s"), expected(after), batch)).unwrap();
+    }
+    wait(storage.maintenance().scrub()).unwrap();
+    let words = ["apple", "pear", "quince", "plum", "grape"];
+    let counts = words.map(|word| searched(&storage, word));
+    assert_eq!(counts, [(0, true), (1, true), (300, true), (1, true), (2, true)]);
+    assert_eq!(rules(dir.path()), NEWER);
+    // The newer program indexes what waits.
+    set_rules(dir.path(), &own);
+    wait(storage.maintenance().scrub()).unwrap();
+    let counts = words.map(|word| searched(&storage, word));
+    assert_eq!(counts, [(0, false), (1, false), (300, false), (1, false), (2, false)]);
+    // A deletion is final all the same.
+    set_rules(dir.path(), NEWER);
+    wait(storage.purge(&key("s"))).unwrap();
+    assert!(words.iter().all(|word| !holds(dir.path(), word)));
+    assert_eq!(rules(dir.path()), own);
+}

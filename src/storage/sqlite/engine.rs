@@ -1,5 +1,6 @@
 //! What all handles on one opened database share.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,12 +41,12 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let database = Database::open(path, SCHEMA)?;
-        let (salt, is_current, is_due) = database.read(|connection| {
-            let is_current = full_text::is_current(connection)?;
-            Ok((salt(connection)?, is_current, full_text::is_due(connection)?))
+        let (salt, rules, is_due) = database.read(|connection| {
+            let rules = full_text::rules_of(connection)?;
+            Ok((salt(connection)?, rules, full_text::is_due(connection)?))
         })?;
-        if !is_current {
-            database.write(Sync::Normal, full_text::ensure_current)?;
+        if rules == Ordering::Less {
+            database.write(Sync::Normal, full_text::can_index)?;
         }
         let engine = Arc::new(Self {
             database,

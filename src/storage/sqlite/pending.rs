@@ -87,7 +87,6 @@ impl Engine {
         if state.wanted || (state.left.texts < TEXTS && state.left.bytes < BYTES) {
             return;
         }
-        state.wanted = true;
         drop(state);
         self.settle_texts_later();
     }

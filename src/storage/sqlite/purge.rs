@@ -43,7 +43,6 @@ impl Engine {
         let of_session = [session.id];
         let blobs = transaction.execute("DELETE FROM blobs WHERE session = ?1", of_session)?;
         transaction.execute("DELETE FROM dropped WHERE session = ?1", of_session)?;
-        full_text::ensure_current(transaction)?;
         full_text::remove_session(transaction, session)?;
         facts::remove_session(transaction, session)?;
         catalogue::remove(transaction, key)?;
@@ -76,7 +75,7 @@ impl Engine {
         on_progress(Progress { done: 1, total });
         self.database.write(Sync::Full, |transaction| Ok(transaction.execute_batch("REINDEX")?))?;
         on_progress(Progress { done: 2, total });
-        self.database.write(Sync::Full, full_text::rebuild_of_sound)?;
+        self.database.write(Sync::Full, full_text::rebuild)?;
         on_progress(Progress { done: 3, total });
         // A connection that has searched before takes what it remembers for what is there.
         check(&self.database.reader()?, None)?;

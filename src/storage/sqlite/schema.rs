@@ -82,11 +82,15 @@ fn first(connection: &Connection) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// Of each turn one text waits.
+/// Of each turn one text waits. No session has as many turns as a row's number has room for.
 fn second(connection: &Connection) -> Result<(), SqliteError> {
     full_text::create_waiting(connection)?;
-    full_text::take_over(connection)?;
-    Ok(connection.execute_batch("DROP TABLE pending_texts")?)
+    Ok(connection.execute_batch(
+        "INSERT OR REPLACE INTO waiting
+           SELECT (session << 32) + turn, at, text FROM pending_texts
+           WHERE session IN (SELECT id FROM sessions) AND turn < 1 << 32 ORDER BY pending_texts.id;
+         DROP TABLE pending_texts;",
+    )?)
 }
 
 /// The salt of the store's tombstones.

@@ -21,9 +21,11 @@ use crate::storage::{
 /// How often a session that changes meanwhile is read again.
 const ATTEMPTS: usize = 8;
 
+/// The turns of a database's text are found as soon as the call that wrote them has returned. Where a
+/// program with a newer version of Unicode has cut the text into words, what is found is partial.
 #[async_trait]
 impl FullText for SqliteStorage {
-    /// Nothing here is ever out of date.
+    /// Nobody is ever asked: an append brings its text with it.
     fn attach(&self, _extract: Weak<dyn Extract>) {}
 
     async fn search(
@@ -32,11 +34,12 @@ impl FullText for SqliteStorage {
         query: &TextQuery,
         after: Option<Cursor>,
     ) -> Result<TextHits> {
-        let page = self
-            .engine
-            .database
-            .read(|connection| full_text::search(connection, owner, query, after.as_ref()))?;
-        Ok(TextHits { page, partial: None })
+        let (page, is_current) = self.engine.database.read(|connection| {
+            let page = full_text::search(connection, owner, query, after.as_ref())?;
+            Ok((page, full_text::is_current(connection)?))
+        })?;
+        let partial = (!is_current).then_some(Progress { done: 0, total: None });
+        Ok(TextHits { page, partial })
     }
 
     async fn rebuild(&self, extract: &dyn Extract, on_progress: OnProgress<'_>) -> Result<()> {
@@ -94,7 +97,6 @@ fn replace(
     session: SessionRow,
     extracted: &Extracted,
 ) -> Result<(), SqliteError> {
-    full_text::ensure_current(transaction)?;
     full_text::remove_session(transaction, session)?;
     full_text::put_all(transaction, extracted.texts.iter().map(|text| (session, text)))?;
     facts::remove_session(transaction, session)?;

@@ -42,7 +42,7 @@ const DAMAGED_TEXTS: [&str; 6] = [
     "UPDATE texts_data SET block = zeroblob(length(block)) WHERE id > 10",
     "DELETE FROM texts_config",
     "DELETE FROM full_text WHERE name = 'spill'",
-    "UPDATE waiting SET text = x'ff'",
+    "UPDATE docs SET text = x'ff'",
 ];
 
 /// Removes what SQLite keeps beside the database while it is open, if it is.
@@ -205,6 +205,8 @@ fn an_index_whose_text_was_cut_by_a_newer_program_is_used_and_kept() {
         let hits = search(&storage, "apple");
         assert_eq!(hits.page.items.len(), 1, "what is there is found");
         assert!(hits.partial.is_some(), "it may not be all");
+        wait(storage.maintenance().scrub()).unwrap();
+        assert!(search(&storage, "apple").partial.is_some(), "it is left to the newer program");
         assert_eq!(database(dir.path()), before);
         let reader = Reader(plain(dir.path()));
         let rebuilt = wait(storage.full_text().unwrap().rebuild(&reader, &|_| {}));
@@ -222,7 +224,9 @@ fn an_index_whose_text_was_cut_by_a_newer_program_is_used_and_kept() {
 #[test]
 fn what_a_newer_program_has_cut_and_this_one_deletes_leaves_the_index() {
     let dir = tempdir();
-    drop(prepare(dir.path()));
+    let (storage, reader) = prepare(dir.path());
+    wait(storage.maintenance().scrub()).unwrap();
+    drop((storage, reader));
     set_rules(dir.path(), NEWER);
     let (storage, _reader) = open_reading(dir.path());
     wait(storage.purge(&key("a"))).unwrap();
@@ -263,6 +267,22 @@ fn an_index_of_another_store_is_not_believed() {
     check_before_it_is_verified(dir.path(), &["a", "b"]);
 }
 
+/// As a backup puts it back, or a tool that synchronizes folders.
+#[test]
+fn an_index_that_is_built_after_the_marker_was_put_back_is_kept() {
+    let dir = tempdir();
+    let (storage, reader) = prepare(dir.path());
+    let marker = dir.path().join("chatkeep.json");
+    replace(&marker, &std::fs::read(&marker).unwrap());
+    std::fs::remove_file(dir.path().join("index/current")).unwrap();
+    check("built", &storage, &["a", "b"]);
+    let built = database(dir.path());
+    drop((storage, reader));
+    let (storage, _reader) = open_reading(dir.path());
+    check("opened", &storage, &["a", "b"]);
+    assert_eq!(database(dir.path()), built);
+}
+
 /// A copy's index says what the original's logs were.
 #[cfg(unix)]
 #[test]
@@ -295,13 +315,15 @@ fn check_before_it_is_verified(root: &Path, expected: &[&str]) {
 
 #[test]
 fn an_index_without_one_of_its_tables_is_built_anew() {
-    for table in ["ahead", "sessions", "docs", "state"] {
+    for table in ["ahead", "sessions", "docs", "waiting", "state"] {
         let dir = tempdir();
         let (storage, _reader) = prepare(dir.path());
         let other = rusqlite::Connection::open(database(dir.path())).unwrap();
         other.execute_batch(&format!("DROP TABLE {table}")).unwrap();
         drop(other);
         say(&storage, "c", "quince");
+        // One is missed by whoever searches.
+        drop(search(&storage, "quince"));
         check(table, &storage, &["a", "b", "c"]);
     }
 }

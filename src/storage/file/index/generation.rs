@@ -44,17 +44,16 @@ pub(super) struct Generation {
 #[derive(Debug)]
 pub(super) struct Generations {
     dir: PathBuf,
-    /// By which the store's own databases are known.
-    seal: String,
+    layout: Arc<Layout>,
     gate: Gate,
     present: Mutex<Option<Arc<Generation>>>,
 }
 
 impl Generations {
-    pub(super) fn new(disk: &Disk, layout: &Layout) -> Result<Self, FileError> {
+    pub(super) fn new(disk: &Disk, layout: &Arc<Layout>) -> Self {
         let gate = Gate::new(layout::locks(disk.root()).join("index.lock"));
-        let (dir, seal) = (layout::index(disk.root()), layout.seal(disk)?);
-        Ok(Self { dir, seal, gate, present: Mutex::default() })
+        let (dir, layout) = (layout::index(disk.root()), Arc::clone(layout));
+        Self { dir, layout, gate, present: Mutex::default() }
     }
 
     /// The database as it is now. Looked up after a log is durable, and before it is indexed: what
@@ -85,21 +84,24 @@ impl Generations {
     fn enter(&self, disk: &Disk, broken: Option<&str>) -> Result<Generation> {
         disk.ensure_dir(&self.dir)?;
         let _held = self.gate.hold(disk)?;
+        // By which the store's own databases are known. Another process may know it by another one,
+        // if the marker was put back meanwhile.
+        let seal = self.layout.seal(disk)?;
         let named = self.named(disk)?.filter(|name| broken != Some(name.as_str()));
         if let Some(name) = named {
-            match self.open(disk, &name) {
+            match self.open(disk, &name, &seal) {
                 Ok(generation) => return Ok(generation),
                 Err(error) => tracing::warn!(%error, name, "the index cannot be used as it is"),
             }
         }
         let name = format!("{:016x}{DATABASE}", RandomIds.next_u64());
         let empty = Database::open(&self.dir.join(&name), rows::SCHEMA).map_err(Error::from)?;
-        empty.write(Sync::Normal, |c| rows::set_seal(c, &self.seal)).map_err(Error::from)?;
+        empty.write(Sync::Normal, |c| rows::set_seal(c, &seal)).map_err(Error::from)?;
         drop(empty);
         let pointer = serde_json::to_vec(&Pointer { file: name.clone() })
             .map_err(|e| Error::invalid("the index cannot be named").caused_by(e))?;
         disk.write(&self.dir.join(POINTER), &pointer)?;
-        let generation = self.open(disk, &name)?;
+        let generation = self.open(disk, &name, &seal)?;
         self.remove_others(disk, Some(&name))?;
         Ok(generation)
     }
@@ -121,7 +123,7 @@ impl Generations {
         })
     }
 
-    fn open(&self, disk: &Disk, name: &str) -> Result<Generation> {
+    fn open(&self, disk: &Disk, name: &str, own: &str) -> Result<Generation> {
         let path = self.dir.join(name);
         let pointer = disk.metadata(&self.dir.join(POINTER))?;
         let found = disk.regular(&path)?;
@@ -130,7 +132,7 @@ impl Generations {
         let (seal, rules) = database
             .read(|connection| Ok((rows::seal(connection)?, full_text::rules_of(connection)?)))
             .map_err(Error::from)?;
-        if seal.as_ref() != Some(&self.seal) {
+        if seal.as_deref() != Some(own) {
             return Err(Error::corrupt("the index is that of another store"));
         }
         if rules == Ordering::Less {

@@ -116,7 +116,7 @@ impl Index {
         let shared = Arc::new(Shared {
             disk: Arc::clone(disk),
             layout: Arc::clone(layout),
-            generations: Generations::new(disk, layout)?,
+            generations: Generations::new(disk, layout),
             dirty: Mutex::default(),
             wake: Condvar::new(),
             writing: Mutex::default(),
@@ -226,7 +226,9 @@ impl Index {
         self.shared.flush(None);
         let generation = self.shared.present()?;
         let optimized = generation.database.write(Sync::Normal, |connection| {
-            full_text::settle_all(connection)?;
+            if generation.cuts {
+                full_text::settle_all(connection)?;
+            }
             let sql = "INSERT INTO texts (texts) VALUES ('optimize')";
             Ok(connection.execute(sql, ()).map(drop)?)
         });

@@ -17,11 +17,13 @@
 //! narrows a search by kind, and over which no phrase reaches. These tokens begin with a character
 //! of a private-use area, as no token of a text does.
 //!
-//! A text [waits](waiting) until there are many, or its turn's answer has ended: searches look at
-//! what waits by themselves, and past what it replaces.
+//! A text [waits](waiting) until there are many whose answers have ended, or very many: searches look
+//! at what waits by themselves, and past what it replaces.
 //!
 //! Tokens are taken out again by cutting the stored passages once more: `tokens` says by which rules
-//! they were cut, and where these are others now all of it is built anew.
+//! they were cut, and where these are older than a program's own all of it is built anew. Newer ones
+//! are left to newer programs: what is added waits for one of them, and searches are partial. Only a
+//! deletion, which is final, builds it anew all the same.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -45,7 +47,7 @@ mod words;
 
 pub(crate) use self::search::search;
 pub(crate) use self::waiting::{
-    count, create as create_waiting, is_due, settle, settle_all, settle_some, take_over,
+    count, create as create_waiting, is_due, settle, settle_all, settle_some,
 };
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
@@ -96,9 +98,9 @@ fn set_rules(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Whether the tokens were cut by the present rules. Nothing may be put or removed otherwise.
+/// Whether the tokens were cut by the present rules. Nothing may be indexed or taken out otherwise.
 pub(crate) fn is_current(connection: &Connection) -> Result<bool> {
-    Ok(found_rules(connection)?.is_some_and(|found| found == rules()))
+    Ok(rules_of(connection)? == Ordering::Equal)
 }
 
 /// Whether the tokens were cut by older rules than the present ones, by these, or by newer ones.
@@ -120,28 +122,10 @@ fn versions(rules: &str) -> Vec<u32> {
 }
 
 /// Cuts all passages into tokens anew.
+///
+/// Texts that are damaged are removed, since they can be neither found nor taken out of the index.
+/// Reading their sessions brings them back.
 pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
-    rebuild_with(connection, |_, damage| Err(damage))
-}
-
-/// The same, without the texts that are damaged: they are removed, since they can be neither found
-/// nor taken out of the index. Reading their sessions brings them back.
-pub(super) fn rebuild_of_sound(connection: &Connection) -> Result<()> {
-    let mut damaged = Vec::new();
-    rebuild_with(connection, |doc, damage| {
-        tracing::warn!(error = %Error::from(damage), doc, "a damaged text is left out");
-        damaged.push(doc);
-        Ok(())
-    })?;
-    let mut delete = connection.prepare_cached("DELETE FROM docs WHERE doc = ?1")?;
-    damaged.into_iter().try_for_each(|doc| delete.execute([doc]).map(drop))?;
-    waiting::remove_damaged(connection)
-}
-
-fn rebuild_with(
-    connection: &Connection,
-    mut on_damage: impl FnMut(i64, SqliteError) -> Result<()>,
-) -> Result<()> {
     // Without a version of its own, FTS5 does nothing at all. This is its lowest one.
     connection.execute_batch(
         "INSERT OR REPLACE INTO texts_config VALUES ('version', 4);
@@ -153,7 +137,7 @@ fn rebuild_with(
          ON sessions.id = docs.session ORDER BY doc",
     )?;
     let mut rows = docs.query(())?;
-    let mut spill = 0_i64;
+    let (mut spill, mut damaged) = (0_i64, Vec::new());
     while let Some(row) = rows.next()? {
         let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
         let doc: i64 = row.get(0)?;
@@ -163,9 +147,14 @@ fn rebuild_with(
                 spill = spill.max(i64::saturating_sub(doc, first));
                 index(connection, Change::Add, doc, session, &text.passages)?;
             }
-            Err(damage) => on_damage(doc, damage)?,
+            Err(damage) => {
+                tracing::warn!(error = %Error::from(damage), doc, "a damaged text is left out");
+                damaged.push(doc);
+            }
         }
     }
+    damaged.into_iter().try_for_each(|doc| remove(connection, doc))?;
+    waiting::remove_damaged(connection)?;
     let sql = "INSERT OR REPLACE INTO full_text VALUES ('spill', ?1)";
     connection.execute(sql, [spill])?;
     set_rules(connection)
@@ -175,9 +164,14 @@ pub(super) fn other(error: rusqlite::types::FromSqlError) -> SqliteError {
     SqliteError::damaged(format!("a turn's text: {error}"))
 }
 
-/// Brings the tokens under the present rules, before anything is put or removed.
-pub(crate) fn ensure_current(connection: &Connection) -> Result<()> {
-    if is_current(connection)? { Ok(()) } else { rebuild(connection) }
+/// Whether texts can be indexed: brings the tokens under the present rules, unless they were cut by
+/// newer ones.
+pub(crate) fn can_index(connection: &Connection) -> Result<bool> {
+    match rules_of(connection)? {
+        Ordering::Less => rebuild(connection).map(|()| true),
+        Ordering::Equal => Ok(true),
+        Ordering::Greater => Ok(false),
+    }
 }
 
 /// Sets the texts of several turns. Of two of one turn the later one is set.
@@ -195,13 +189,12 @@ pub(crate) fn put_all<'t>(
         // FTS5 writes a segment for each number that does not follow the one before.
         texts.sort_unstable_by_key(|(session, text)| (text.at, session.id, text.turn));
     }
-    let few = texts.len() < waiting::BATCH;
+    let all_wait = texts.len() < waiting::BATCH || !can_index(connection)?;
     for (session, text) in texts {
         let waits = waiting::id_of(session.id, text.turn.get());
         match waits {
-            Some(id) if few => waiting::put(connection, id, text)?,
+            Some(id) if all_wait => waiting::put(connection, id, text)?,
             _ => {
-                ensure_current(connection)?;
                 waits.map_or(Ok(()), |id| waiting::remove(connection, id))?;
                 index_text(connection, session, text)?;
             }
@@ -210,13 +203,12 @@ pub(crate) fn put_all<'t>(
     Ok(())
 }
 
-/// Sets the indexed text of a turn.
+/// Sets the indexed text of a turn. What cannot be taken out fails nothing that follows.
 fn index_text(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
     match put(connection, session, text) {
         Err(damage) if damage.kind() == ErrorKind::Corrupt => {
-            // What was there cannot be taken out, for which nothing that follows should fail.
             tracing::warn!(error = %Error::from(damage), "the full text is built anew");
-            rebuild_of_sound(connection)?;
+            rebuild(connection)?;
             put(connection, session, text)
         }
         done => done,
@@ -264,16 +256,34 @@ pub(crate) fn remove_turn(
     if let Some(id) = waiting::id_of(session.id, turn.get()) {
         waiting::remove(connection, id)?;
     }
-    if let Some(old) = stored(connection, session, turn)? {
-        take_out(connection, session, &old)?;
-        remove(connection, old.doc)?;
+    if stored(connection, session, turn)?.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let none = TurnText { turn, at: jiff::Timestamp::UNIX_EPOCH, passages: Vec::new() };
+    index_text(connection, session, &none)
 }
 
 /// Removes the texts of all of a session's turns.
 pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
     waiting::remove_session(connection, session)?;
+    if indexed_turns(connection, session)?.is_empty() {
+        return Ok(());
+    }
+    let taken_out = take_out_session(connection, session);
+    connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
+    match taken_out {
+        Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+            tracing::warn!(error = %Error::from(damage), "the full text is built anew");
+            rebuild(connection)
+        }
+        done => done,
+    }
+}
+
+fn take_out_session(connection: &Connection, session: SessionRow) -> Result<()> {
+    if !is_current(connection)? {
+        return Err(SqliteError::damaged("the tokens were cut by other rules"));
+    }
     let mut query = connection.prepare_cached(
         "SELECT doc, at, text FROM docs INDEXED BY docs_turn WHERE session = ?1 ORDER BY doc",
     )?;
@@ -281,7 +291,6 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
     while let Some(row) = rows.next()? {
         take_out(connection, session, &Stored::read(row)?)?;
     }
-    connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
     Ok(())
 }
 

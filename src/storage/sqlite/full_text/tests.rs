@@ -390,13 +390,46 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             assert_eq!(searched.is_err(), missed, "{harm}, {settles}");
             // What cannot be indexed holds up nothing else.
             settle_some(&connection, true).unwrap();
-            rebuild_of_sound(&connection).unwrap();
+            rebuild(&connection).unwrap();
             let left = if harm.contains("docs") { 2 } else { 3 };
             assert_eq!(found(&connection, "word"), left, "{harm}, {settles}");
             set(&connection, row, &turn_text(2, 1_000, "word"));
             assert_eq!(found(&connection, "word"), 3, "{harm}, {settles}");
         }
     }
+}
+
+#[test]
+fn a_damaged_text_holds_up_none_that_waits_with_it() {
+    let connection = database();
+    let (key, fields) = session(0);
+    let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+    for turn in 0..300 {
+        set(&connection, row, &turn_text(turn, 1_000, "word"));
+    }
+    connection.execute("UPDATE waiting SET text = x'ff' WHERE id & 0xffff = 7", ()).unwrap();
+    settle_all(&connection).unwrap();
+    assert_eq!(waits(&connection), 1);
+    rebuild(&connection).unwrap();
+    assert_eq!((waits(&connection), found(&connection, "word")), (0, 299));
+}
+
+/// A row's number has no room for such a turn: it is indexed at once.
+#[test]
+fn a_turn_of_a_very_high_number_is_found_and_removed() {
+    let connection = database();
+    let (key, fields) = session(0);
+    let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+    let turns = [1 << 32, (1 << 32) + 1, i64::MAX as u64];
+    for turn in turns {
+        set(&connection, row, &turn_text(turn, 1_000, "word"));
+    }
+    assert_eq!((waits(&connection), found(&connection, "word")), (0, 3));
+    remove_turn(&connection, row, TurnId::new(turns[0])).unwrap();
+    assert_eq!(found(&connection, "word"), 2);
+    remove_session(&connection, row).unwrap();
+    assert_eq!(found(&connection, "word"), 0);
+    check_integrity(&connection);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
-use super::{Result, ensure_current, index_text, other, passages, put_all};
+use super::{Result, can_index, index_text, other, passages};
 use crate::error::Error;
 use crate::id::TurnId;
 use crate::model::ResponseState;
@@ -177,7 +177,9 @@ pub(crate) fn settle_all(connection: &Connection) -> Result<()> {
 
 /// Indexes some of the texts that wait; whether there may be more.
 pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool> {
-    ensure_current(connection)?;
+    if !can_index(connection)? {
+        return Ok(false);
+    }
     let mut query = connection.prepare_cached(&format!(
         "SELECT waiting.id, at, text, sessions.owner FROM waiting
          LEFT JOIN sessions ON sessions.id = waiting.id >> {TURN_BITS}
@@ -185,8 +187,9 @@ pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool
         runs()
     ))?;
     let mut rows = query.query(params![running, integer(BATCH as u64)?])?;
-    let (mut done, mut texts) = (Vec::new(), Vec::new());
+    let (mut seen, mut done, mut texts) = (0, Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
+        seen += 1;
         let id: i64 = row.get(0)?;
         let text = match read(row) {
             Ok(text) => text,
@@ -207,34 +210,13 @@ pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool
         index_text(connection, session, &text)?;
     }
     done.iter().try_for_each(|id| remove(connection, *id))?;
-    Ok(done.len() == BATCH)
+    Ok(seen == BATCH && !done.is_empty())
 }
 
 /// The text in a row that begins with its number, time and passages.
 pub(super) fn read(row: &Row<'_>) -> Result<TurnText> {
     let (_, turn) = parts(row.get(0)?);
     text_of(turn, row.get(1), row.get_ref(2)?)
-}
-
-/// Has the texts wait that waited in the table `pending_texts`, in which several could be of one turn.
-pub(crate) fn take_over(connection: &Connection) -> Result<()> {
-    let mut query = connection.prepare(
-        "SELECT turn, at, text, sessions.id, sessions.owner
-         FROM pending_texts CROSS JOIN sessions ON sessions.id = pending_texts.session
-         ORDER BY pending_texts.id",
-    )?;
-    let mut rows = query.query(())?;
-    while let Some(row) = rows.next()? {
-        let session = SessionRow { id: row.get(3)?, owner: row.get(4)? };
-        match text_of(unsigned(row.get(0)?)?, row.get(1), row.get_ref(2)?) {
-            Ok(text) => put_all(connection, [(session, &text)])?,
-            Err(damage) => {
-                let error = Error::from(damage);
-                tracing::warn!(%error, "a damaged text is left out until the index is built anew");
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A text as it is stored.
