@@ -37,6 +37,7 @@ pub struct RandomIds;
 impl IdSource for RandomIds {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
     fn next_id(&self) -> String {
+        // A clock that stands before 1970 cannot be said in such an id, which is random all the same.
         let millis = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
         uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid().to_string()
     }

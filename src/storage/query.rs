@@ -8,7 +8,8 @@ use crate::model::{ResponseState, SessionStatus};
 /// Which of an owner's sessions to list, and in what order.
 ///
 /// Without a condition it lists all of them, the last active first. Each method narrows it; several
-/// values given to one method are alternatives, except for tags, which must all be there.
+/// values given to one method are alternatives, except for tags, which must all be there. Workspaces,
+/// statuses, tags and states are 500 together at most.
 ///
 /// # Examples
 ///
@@ -47,8 +48,7 @@ pub struct ListQuery {
     pub title: Option<String>,
     /// The order.
     pub order: ListOrder,
-    /// At most so many to a page; 1 to 1,000. Workspaces, statuses, tags and states are 500 together
-    /// at most.
+    /// At most so many to a page; 1 to 1,000.
     pub limit: usize,
 }
 
