@@ -1,6 +1,6 @@
 //! Databases of other schemas.
 
-use chatkeep::storage::{FullText, Storage, Term, TextQuery};
+use chatkeep::storage::{FullText, Storage, Term, TextOrder, TextQuery};
 use chatkeep::{ErrorKind, OwnerId, SqliteStorage};
 
 use crate::common::*;
@@ -14,7 +14,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     let before = std::fs::read(path(dir.path())).unwrap();
     let error = wait(SqliteStorage::open(path(dir.path()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 2");
+    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 3");
     assert_eq!(std::fs::read(path(dir.path())).unwrap(), before);
 }
 
@@ -42,10 +42,33 @@ fn the_schema_is_what_it_was() {
     let sql = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
                WHERE name NOT LIKE 'texts_%' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
     let names: String = connection.query_row(sql, (), |row| row.get(0)).unwrap();
-    insta::assert_snapshot!(names, @"blobs blobs_blob docs docs_turn documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones waiting words");
+    insta::assert_snapshot!(names, @"blobs blobs_blob digests docs docs_turn documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones waiting words");
     let version = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(version("user_version").unwrap(), 2);
+    assert_eq!(version("user_version").unwrap(), 3);
     assert_eq!(version("application_id").unwrap(), 0x636b_7053);
+}
+
+/// Texts used to be indexed without a digest.
+#[test]
+fn what_is_indexed_in_an_older_database_is_ranked() {
+    let (dir, storage) = store();
+    let texts = ["one apple in a text", "an apple and an apple", "apple", "apple pie"];
+    for (turn, said) in (1..).zip(texts) {
+        let mut batch = batch(turn, turn - 1, 1);
+        batch.texts = vec![text(turn, said)];
+        wait(storage.append(&key("s"), expected(turn - 1), batch)).unwrap();
+    }
+    let ranked = |storage: &SqliteStorage| {
+        let mut query = TextQuery::new(vec![Term::new("apple").unwrap()]);
+        query.order = TextOrder::Relevance;
+        let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap().page.items;
+        hits.into_iter().map(|hit| hit.turn.get()).collect::<Vec<_>>()
+    };
+    wait(storage.maintenance().scrub()).unwrap();
+    assert_eq!(ranked(&storage), [3, 2, 4, 1]);
+    drop(storage);
+    raw(dir.path()).execute_batch("DROP TABLE digests; PRAGMA user_version = 2").unwrap();
+    assert_eq!(ranked(&open(dir.path())), [3, 2, 4, 1]);
 }
 
 /// Of one turn several texts used to wait.
@@ -70,6 +93,7 @@ fn what_waits_in_an_older_database_is_found() {
              INSERT INTO pending_texts SELECT 3, id >> 32, 1, at, text FROM waiting;
              INSERT INTO pending_texts SELECT 4, (id >> 32) + 9, 1, at, text FROM waiting;
              DROP TABLE waiting;
+             DROP TABLE digests;
              PRAGMA user_version = 1",
         )
         .unwrap();

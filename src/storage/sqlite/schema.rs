@@ -8,7 +8,7 @@
 //! | `dropped` | copies of damaged records that a repair took out of a log |
 //! | `blobs` | blobs of sessions |
 //! | `facts` | [facts](super::facts) of turns |
-//! | `docs`, `texts`, `words`, `waiting`, `full_text` | the [full text](super::full_text) |
+//! | `docs`, `texts`, `words`, `digests`, `waiting`, `full_text` | the [full text](super::full_text) |
 //! | `documents` | small documents |
 //! | `tombstones` | salted hashes of deleted sessions, with their last life |
 
@@ -23,7 +23,7 @@ use crate::storage::rules::Salt;
 const APPLICATION_ID: i32 = 0x636b_7053;
 
 /// A step is never changed once it was released.
-const STEPS: &[Step] = &[first, second];
+const STEPS: &[Step] = &[first, second, full_text::create_digests];
 
 pub(super) const SCHEMA: Schema =
     Schema { application_id: APPLICATION_ID, steps: STEPS, checkpoint_pages: 1_000 };

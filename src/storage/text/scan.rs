@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +31,18 @@ struct Found {
 }
 
 /// How often each term is in a turn, and how many bytes of text were looked at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Counted {
     times: Vec<u32>,
     length: u64,
+}
+
+#[cfg(feature = "sqlite")]
+impl Counted {
+    /// In a turn of this length that has each of so many terms once.
+    pub(crate) fn once(terms: usize, length: u64) -> Self {
+        Self { times: vec![1; terms], length }
+    }
 }
 
 /// Where a page ended.
@@ -108,7 +117,8 @@ impl<'q> Scan<'q> {
         if !in_time {
             return;
         }
-        let Some(counted) = count(text.passages.iter().map(Looked::from), query) else { return };
+        let passages = text.passages.iter().map(|passage| Ok::<_, Infallible>(passage.into()));
+        let Ok(Some(counted)) = count(passages, query) else { return };
         let hit = TextHit {
             key: key.clone(),
             turn: text.turn,
@@ -204,13 +214,14 @@ pub(crate) fn scores(found: &[&Counted]) -> Vec<f64> {
 }
 
 /// How often each term is in a turn, and how long it is, if it is found.
-pub(crate) fn count<'t>(
-    passages: impl IntoIterator<Item = Looked<'t>>,
+pub(crate) fn count<'t, E>(
+    passages: impl IntoIterator<Item = Result<Looked<'t>, E>>,
     query: &TextQuery,
-) -> Option<Counted> {
+) -> Result<Option<Counted>, E> {
     let mut counted = Counted { times: vec![0; query.all.len()], length: 0 };
     let mut unwanted = false;
     for passage in passages {
+        let passage = passage?;
         if !looked_at(passage, query) {
             continue;
         }
@@ -221,7 +232,8 @@ pub(crate) fn count<'t>(
         }
         unwanted |= query.none.iter().any(|term| words.times(term) > 0);
     }
-    (!unwanted && counted.times.iter().all(|times| *times > 0)).then_some(counted)
+    let is_hit = !unwanted && counted.times.iter().all(|times| *times > 0);
+    Ok(is_hit.then_some(counted))
 }
 
 /// What is looked at of a passage.

@@ -28,7 +28,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 pub(super) const SCHEMA: Schema = Schema {
     application_id: 0x636b_6978,
-    steps: &[create, full_text::create_waiting],
+    steps: &[create, full_text::create_waiting, full_text::create_digests],
     checkpoint_pages: 4_000,
 };
 

@@ -5,6 +5,7 @@
 //! | `docs` | the passages of a turn as they were given, under a number |
 //! | `texts` | FTS5 without content: the tokens of each number, a column for each role |
 //! | `words` | a view of the words in `texts` |
+//! | `digests` | whose a number is, and a [digest] of its text |
 //! | `waiting` | passages of turns that [wait](waiting) to be in `docs` and `texts` |
 //! | `full_text` | `spill` and `tokens`, below |
 //!
@@ -37,6 +38,7 @@ use crate::id::TurnId;
 use crate::storage::text::tokens;
 use crate::storage::{Passage, PassageRole, TurnText};
 
+mod digest;
 mod expression;
 pub(super) mod passages;
 mod search;
@@ -55,7 +57,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 /// How many numbers a second has.
 const SLOTS: i64 = 4;
 
-/// The tables; [`create_waiting`] adds the last one.
+/// The tables; [`create_waiting`] and [`create_digests`] add the last ones.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "CREATE TABLE docs (
@@ -76,6 +78,19 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
     )?;
     configure(connection)?;
     set_rules(connection)
+}
+
+/// The table `digests`. A text that was indexed before there was one has none.
+pub(crate) fn create_digests(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "CREATE TABLE digests (
+           doc INTEGER PRIMARY KEY,
+           session INTEGER NOT NULL,
+           turn INTEGER NOT NULL,
+           at INTEGER NOT NULL,
+           digest BLOB NOT NULL
+         )",
+    )?)
 }
 
 /// Deleted tokens leave the file, and segments are merged late.
@@ -129,11 +144,12 @@ pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     // Without a version of its own, FTS5 does nothing at all. This is its lowest one.
     connection.execute_batch(
         "INSERT OR REPLACE INTO texts_config VALUES ('version', 4);
-         INSERT INTO texts (texts) VALUES ('delete-all');",
+         INSERT INTO texts (texts) VALUES ('delete-all');
+         DELETE FROM digests;",
     )?;
     configure(connection)?;
     let mut docs = connection.prepare(
-        "SELECT doc, docs.session, sessions.owner, text, at FROM docs CROSS JOIN sessions
+        "SELECT doc, docs.session, sessions.owner, text, at, turn FROM docs CROSS JOIN sessions
          ON sessions.id = docs.session ORDER BY doc",
     )?;
     let mut rows = docs.query(())?;
@@ -141,11 +157,11 @@ pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     while let Some(row) = rows.next()? {
         let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
         let doc: i64 = row.get(0)?;
-        match waiting::text_of(0, row.get(4), row.get_ref(3)?) {
+        match waiting::text_of(unsigned(row.get(5)?)?, row.get(4), row.get_ref(3)?) {
             Ok(text) => {
                 let first = start(text.at.as_millisecond());
                 spill = spill.max(i64::saturating_sub(doc, first));
-                index(connection, Change::Add, doc, session, &text.passages)?;
+                add(connection, doc, session, &text)?;
             }
             Err(damage) => {
                 tracing::warn!(error = %Error::from(damage), doc, "a damaged text is left out");
@@ -219,7 +235,6 @@ fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<
     let (bytes, at) = (passages::encode(&text.passages), text.at.as_millisecond());
     // What says nothing cannot be found.
     let is_empty = text.passages.is_empty();
-    let add = |doc| index(connection, Change::Add, doc, session, &text.passages);
     if let Some(old) = stored(connection, session, text.turn)? {
         if old.at == at && old.bytes == bytes {
             return Ok(());
@@ -228,7 +243,7 @@ fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<
         if start(old.at) == start(at) && !is_empty {
             let sql = "UPDATE docs SET at = ?2, text = ?3 WHERE doc = ?1";
             connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes])?;
-            return add(old.doc);
+            return add(connection, old.doc, session, text);
         }
         remove(connection, old.doc)?;
     }
@@ -239,7 +254,7 @@ fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<
     let sql = "INSERT INTO docs (doc, session, turn, at, text) VALUES (?1, ?2, ?3, ?4, ?5)";
     let turn = integer(text.turn.get())?;
     connection.prepare_cached(sql)?.execute(params![doc, session.id, turn, at, bytes])?;
-    add(doc)
+    add(connection, doc, session, text)
 }
 
 fn remove(connection: &Connection, doc: i64) -> Result<()> {
@@ -414,17 +429,29 @@ enum Change {
 /// Takes a number's tokens out of the index.
 fn take_out(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
     let passages = passages::decode(&stored.bytes)?;
-    index(connection, Change::Remove, stored.doc, session, &passages)
+    index(connection, Change::Remove, stored.doc, session, &passages)?;
+    connection.prepare_cached("DELETE FROM digests WHERE doc = ?1")?.execute([stored.doc])?;
+    Ok(())
 }
 
-/// Adds a number's tokens to the index, or takes them out.
+/// Adds a text's tokens to the index under a number.
+fn add(connection: &Connection, doc: i64, session: SessionRow, text: &TurnText) -> Result<()> {
+    let words = index(connection, Change::Add, doc, session, &text.passages)?;
+    let (turn, at) = (integer(text.turn.get())?, text.at.as_millisecond());
+    let sql = "INSERT INTO digests (doc, session, turn, at, digest) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let digest = words.digest(&text.passages);
+    connection.prepare_cached(sql)?.execute(params![doc, session.id, turn, at, digest])?;
+    Ok(())
+}
+
+/// Adds a number's tokens to the index, or takes them out. Returns them.
 fn index(
     connection: &Connection,
     change: Change,
     doc: i64,
     session: SessionRow,
     passages: &[Passage],
-) -> Result<()> {
+) -> Result<digest::Words> {
     let sql = match change {
         Change::Add => {
             "INSERT INTO texts (rowid, scope, title, user, assistant, tool)
@@ -436,19 +463,21 @@ fn index(
         }
     };
     let scope = format!("{} {}", owner_token(session.owner), session_token(session.id));
-    let [title, user, assistant, tool] = ROLES.map(|role| column(role, passages));
+    let mut words = digest::Words::default();
+    let [title, user, assistant, tool] = ROLES.map(|role| column(role, passages, &mut words));
     connection.prepare_cached(sql)?.execute(params![doc, scope, title, user, assistant, tool])?;
-    Ok(())
+    Ok(words)
 }
 
 /// The tokens of the passages of a role.
-fn column(role: PassageRole, passages: &[Passage]) -> String {
+fn column(role: PassageRole, passages: &[Passage], words: &mut digest::Words) -> String {
     let mut column = String::new();
     for passage in passages.iter().filter(|passage| passage.role == role) {
         column.push_str(&kind_token(&passage.kind));
         for token in tokens(&passage.text) {
             column.push(' ');
             column.push_str(&token.term);
+            words.add(&token.term);
         }
         column.push(' ');
     }

@@ -29,7 +29,7 @@ pub(in super::super) fn encode(passages: &[Passage]) -> Vec<u8> {
     out
 }
 
-fn encode_length(mut length: usize, out: &mut Vec<u8>) {
+pub(super) fn encode_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         out.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
@@ -43,31 +43,60 @@ pub(in super::super) fn decode(bytes: &[u8]) -> Result<Vec<Passage>> {
         kind: passage.kind.to_owned(),
         text: passage.text.to_owned(),
     };
-    Ok(look_at(bytes)?.into_iter().map(own).collect())
+    look_at(bytes).map(|passage| passage.map(own)).collect()
 }
 
 /// The passages without copies.
-pub(super) fn look_at(bytes: &[u8]) -> Result<Vec<Looked<'_>>> {
-    let damaged = || SqliteError::damaged("a turn's text is not what was written");
-    let Some((&VERSION, mut rest)) = bytes.split_first() else { return Err(damaged()) };
-    let mut passages = Vec::new();
-    while let Some((role, after)) = rest.split_first() {
-        let role = match role {
-            0 => PassageRole::Title,
-            1 => PassageRole::User,
-            2 => PassageRole::Assistant,
-            3 => PassageRole::Tool,
-            _ => return Err(damaged()),
-        };
-        let (kind, after) = decode_text(after).ok_or_else(damaged)?;
-        let (text, after) = decode_text(after).ok_or_else(damaged)?;
-        passages.push(Looked { role, kind, text });
-        rest = after;
+pub(super) fn look_at(bytes: &[u8]) -> LookAt<'_> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => LookAt { rest: Some(rest) },
+        _ => LookAt { rest: None },
     }
-    Ok(passages)
+}
+
+/// Passage after passage. It ends with the first damage.
+pub(super) struct LookAt<'t> {
+    /// None where it is damaged.
+    rest: Option<&'t [u8]>,
+}
+
+impl<'t> Iterator for LookAt<'t> {
+    type Item = Result<Looked<'t>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match self.rest {
+            Some([]) => return None,
+            Some(rest) => decode_passage(rest),
+            None => None,
+        };
+        // After damage there is nothing.
+        self.rest = Some(next.map_or(&[], |(_, rest)| rest));
+        let damaged = || SqliteError::damaged("a turn's text is not what was written");
+        Some(next.map(|(passage, _)| passage).ok_or_else(damaged))
+    }
+}
+
+fn decode_passage(bytes: &[u8]) -> Option<(Looked<'_>, &[u8])> {
+    let (role, rest) = bytes.split_first()?;
+    let role = match role {
+        0 => PassageRole::Title,
+        1 => PassageRole::User,
+        2 => PassageRole::Assistant,
+        3 => PassageRole::Tool,
+        _ => return None,
+    };
+    let (kind, rest) = decode_text(rest)?;
+    let (text, rest) = decode_text(rest)?;
+    Some((Looked { role, kind, text }, rest))
 }
 
 fn decode_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = decode_length(bytes)?;
+    let (text, rest) = rest.split_at_checked(length)?;
+    Some((std::str::from_utf8(text).ok()?, rest))
+}
+
+pub(super) fn decode_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (mut length, mut shift, mut rest) = (0_usize, 0, bytes);
     loop {
         let (byte, after) = rest.split_first()?;
@@ -75,11 +104,9 @@ fn decode_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
         length |= usize::from(byte & 0x7f).checked_shl(shift)?;
         shift += 7;
         if byte & 0x80 == 0 {
-            break;
+            return Some((length, rest));
         }
     }
-    let (text, rest) = rest.split_at_checked(length)?;
-    Some((std::str::from_utf8(text).ok()?, rest))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Finding turns: the newest by walking numbers downwards, the most relevant out of these.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ops::{ControlFlow, RangeInclusive};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
+use super::digest::Asked;
 use super::{Result, SLOTS, expression, other, passages, start, waiting, words};
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::storage::sqlite::SqliteError;
@@ -16,6 +18,11 @@ use crate::storage::{Cursor, ListQuery, Page, SessionKey, TextHit, TextOrder, Te
 
 /// Up to so many sessions are part of the expression; of more each hit's is looked at.
 const SESSIONS: usize = 256;
+
+/// Once more texts than this, and than one of so many, are not to be found the owner's token is asked
+/// for.
+const STRANGERS: usize = 64;
+const SHARE: usize = 16;
 
 /// Finds turns of one owner, in the order of [`scan`](crate::storage::text::scan).
 pub(crate) fn search(
@@ -44,10 +51,15 @@ struct Search<'s> {
     owner: i64,
     query: &'s TextQuery,
     expression: String,
+    /// The same without the owner, where nearly all texts are its own: its token would narrow nothing,
+    /// and costs as much as a word.
+    wide: Option<String>,
     /// What a hit's session must fit, unless the expression sees to it.
     sessions: ListQuery,
     /// The sessions in the expression.
     few: Option<Vec<i64>>,
+    /// Where digests can tell all that is asked, how they do.
+    asked: Option<Asked<'s>>,
     spill: i64,
 }
 
@@ -58,11 +70,31 @@ enum Stored {
     Waiting(i64),
 }
 
-/// A turn that was found.
+/// A turn that was found. Newer ones are less.
 struct Found {
     stored: Stored,
     order: Order,
     counted: Option<Counted>,
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Found {}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Found {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.order.cmp(&other.order)
+    }
 }
 
 impl<'s> Search<'s> {
@@ -80,14 +112,16 @@ impl<'s> Search<'s> {
             }
         }
         let words = words::beginning_with(connection, query)?;
-        // The token of an only owner is in every turn: it finds nothing, and costs as much as a word.
-        let others = "SELECT 1 FROM owners WHERE number <> ?1";
-        let is_shared = connection.prepare_cached(others)?.exists([owner])?;
-        let scope = is_shared.then_some(owner);
-        let expression = expression::expression(scope, query, few.as_deref(), &words);
+        let few = few.as_deref();
+        let expression = expression::expression(Some(owner), query, few, &words);
+        // Sessions that are asked for by themselves are the owner's.
+        let wide = few.is_some() || is_alone(connection, owner)?;
+        let wide = wide.then(|| expression::expression(None, query, few, &words));
         let spill = "SELECT value FROM full_text WHERE name = 'spill'";
         let spill = connection.prepare_cached(spill)?.query_row((), |row| row.get(0))?;
-        Ok(Some(Self { connection, owner, query, expression, sessions, few, spill }))
+        let few = few.map(Vec::from);
+        let asked = Asked::of(query);
+        Ok(Some(Self { connection, owner, query, expression, wide, sessions, few, asked, spill }))
     }
 
     fn newest(
@@ -101,7 +135,7 @@ impl<'s> Search<'s> {
         let is_new = |order: &Order| after.as_ref().is_none_or(|after| order > after);
         let is_asked = |order: &Order| is_new(order);
         let mut more = false;
-        self.walk(after.as_ref(), false, is_asked, |hit| {
+        self.walk(after.as_ref(), is_asked, |hit| {
             more = found.len() == limit;
             if more {
                 return ControlFlow::Break(());
@@ -123,7 +157,7 @@ impl<'s> Search<'s> {
         let first = after.as_ref().map(Place::order);
         let mut found = Vec::new();
         let is_asked = |order: &Order| first.as_ref().is_none_or(|first| order >= first);
-        self.walk(first.as_ref(), true, is_asked, |hit| {
+        self.walk(first.as_ref(), is_asked, |hit| {
             found.push(hit);
             if found.len() == RANKED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -147,43 +181,67 @@ impl<'s> Search<'s> {
     fn walk(
         &self,
         from: Option<&Order>,
-        counts: bool,
         is_asked: impl Fn(&Order) -> bool,
         mut each: impl FnMut(Found) -> ControlFlow<()>,
     ) -> Result<()> {
-        let docs = self.docs(from);
-        let mut statement = self.connection.prepare_cached(
-            "SELECT texts.rowid, session, turn, at, text FROM texts LEFT JOIN docs
-             ON doc = texts.rowid
-             WHERE texts MATCH ?1 AND texts.rowid BETWEEN ?2 AND ?3 ORDER BY texts.rowid DESC",
-        )?;
-        let mut rows = statement.query(params![self.expression, docs.start(), docs.end()])?;
-        let mut fitting = Fitting { search: self, known: HashMap::new() };
+        let mut fitting = Fitting::of(self);
         let (replaced, mut waiting) = self.not_indexed(&mut fitting, &is_asked)?;
-        while let Some(row) = rows.next()? {
+        let docs = self.docs(from);
+        let mut wide = self.wide.as_deref();
+        let (seen, table) = match self.asked {
+            Some(_) => ("digest", "digests"),
+            None => ("text", "docs"),
+        };
+        let sql = format!(
+            "SELECT texts.rowid, session, turn, at, {seen} FROM texts LEFT JOIN {table}
+             ON doc = texts.rowid
+             WHERE texts MATCH ?1 AND texts.rowid BETWEEN ?2 AND ?3 ORDER BY texts.rowid DESC"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let expression = wide.unwrap_or(&self.expression);
+        let mut rows = statement.query(params![expression, docs.start(), docs.end()])?;
+        let (mut looked_at, waited) = (0, fitting.misfits);
+        loop {
+            let Some(row) = rows.next()? else { break };
+            looked_at += 1;
             let doc: i64 = row.get(0)?;
-            while let Some(entry) = waiting.first_entry() {
-                let std::cmp::Reverse(at) = entry.key().0;
+            while let Some(Reverse(found)) = waiting.peek() {
+                let Reverse(at) = found.order.0;
                 if at.div_euclid(1_000) <= doc / SLOTS {
                     break;
                 }
-                if each(entry.remove()).is_break() {
+                let Some(Reverse(found)) = waiting.pop() else { break };
+                if each(found).is_break() {
                     return Ok(());
                 }
             }
-            let Some(session) = row.get::<_, Option<i64>>(1)? else {
-                return Err(SqliteError::damaged("the text of a turn in the full text is missing"));
+            let (text, seen) = match row.get(1)? {
+                Some(session) => {
+                    let (turn, at) = (unsigned(row.get(2)?)?, row.get(3)?);
+                    let seen = row.get_ref(4)?.as_blob().map_err(other)?;
+                    (Text { stored: Stored::Indexed(doc), session, turn, at }, Some(seen))
+                }
+                None => (self.without_digest(doc)?, None),
             };
-            let turn = unsigned(row.get(2)?)?;
-            if waiting::id_of(session, turn).is_some_and(|id| replaced.contains(&id)) {
+            if waiting::id_of(text.session, text.turn).is_some_and(|id| replaced.contains(&id)) {
                 continue;
             }
-            let text = Text { stored: Stored::Indexed(doc), session, turn, row, counts };
-            if let Some(found) = self.look_at(text, &mut fitting, &is_asked)? {
-                waiting.insert(found.order.clone(), found);
+            let count = || match (&self.asked, seen) {
+                (Some(asked), Some(digest)) => self.count_by(asked, digest, doc),
+                (None, Some(text)) => self.count(text),
+                (_, None) => self.count_stored(doc),
+            };
+            let found = self.found(text, &mut fitting, &is_asked, count)?;
+            waiting.extend(found.map(Reverse));
+            let most = STRANGERS.max(looked_at / SHARE);
+            if wide.is_some() && fitting.misfits - waited > most {
+                // There are many others, among whose texts the own ones are to be found.
+                wide = None;
+                drop(rows);
+                rows = statement.query(params![self.expression, docs.start(), doc - 1])?;
             }
         }
-        for found in waiting.into_values() {
+        while let Some(Reverse(found)) = waiting.pop() {
             if each(found).is_break() {
                 break;
             }
@@ -196,20 +254,21 @@ impl<'s> Search<'s> {
         &self,
         fitting: &mut Fitting<'_, '_>,
         is_asked: impl Fn(&Order) -> bool,
-    ) -> Result<(HashSet<i64>, BTreeMap<Order, Found>)> {
-        let sql = "SELECT id, NULL, NULL, at, text FROM waiting";
+    ) -> Result<(HashSet<i64>, BinaryHeap<Reverse<Found>>)> {
+        let sql = "SELECT id, at, text FROM waiting";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(())?;
-        let (mut all, mut hits) = (HashSet::new(), BTreeMap::new());
+        let (mut all, mut hits) = (HashSet::new(), BinaryHeap::new());
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
             all.insert(id);
             let (session, turn) = waiting::parts(id);
-            let text = Text { stored: Stored::Waiting(id), session, turn, row, counts: true };
+            let text = Text { stored: Stored::Waiting(id), session, turn, at: row.get(1)? };
+            let count = || self.count(row.get_ref(2)?.as_blob().map_err(other)?);
             if self.few.as_ref().is_none_or(|few| few.contains(&session))
-                && let Some(found) = self.look_at(text, fitting, &is_asked)?
+                && let Some(found) = self.found(text, fitting, &is_asked, count)?
             {
-                hits.insert(found.order.clone(), found);
+                hits.push(Reverse(found));
             }
         }
         Ok((all, hits))
@@ -219,38 +278,69 @@ impl<'s> Search<'s> {
     fn docs(&self, from: Option<&Order>) -> RangeInclusive<i64> {
         let first = self.query.from.map_or(0, |from| start(from.as_millisecond()));
         let before = self.query.before.map(|before| before.as_millisecond());
-        let newest = from.map(|(std::cmp::Reverse(at), ..)| *at);
+        let newest = from.map(|(Reverse(at), ..)| *at);
         let last = [before, newest].into_iter().flatten().min();
         first..=last.map_or(i64::MAX, |last| start(last).saturating_add(self.spill))
     }
 
-    fn look_at(
+    /// A text as a hit, if it is one.
+    fn found(
         &self,
-        text: Text<'_, '_>,
+        text: Text,
         fitting: &mut Fitting<'_, '_>,
         is_asked: impl Fn(&Order) -> bool,
+        count: impl FnOnce() -> Result<Hit>,
     ) -> Result<Option<Found>> {
-        let Text { stored, session, turn, row, counts } = text;
-        let at: i64 = row.get(3)?;
+        let Text { stored, session, turn, at } = text;
         let in_time = self.query.from.is_none_or(|from| at >= up(from))
             && self.query.before.is_none_or(|before| at < up(before));
         if !in_time {
             return Ok(None);
         }
         let Some(id) = fitting.id_of(session)? else { return Ok(None) };
-        let order = (std::cmp::Reverse(at), id, std::cmp::Reverse(turn));
+        let order = (Reverse(at), id, Reverse(turn));
         if !is_asked(&order) {
             return Ok(None);
         }
-        let mut counted = None;
-        if counts || self.query.kind.is_some() {
-            let passages = passages::look_at(row.get_ref(4)?.as_blob().map_err(other)?)?;
-            counted = scan::count(passages, self.query);
-            if counted.is_none() {
-                return Ok(None);
-            }
+        Ok(match count()? {
+            Hit::No => None,
+            Hit::Yes(counted) => Some(Found { stored, order, counted }),
+        })
+    }
+
+    /// Looks through a text.
+    fn count(&self, text: &[u8]) -> Result<Hit> {
+        let counted = scan::count(passages::look_at(text), self.query)?;
+        Ok(counted.map_or(Hit::No, |counted| Hit::Yes(Some(counted))))
+    }
+
+    /// Looks through a text unless its digest tells how often the words are in it.
+    fn count_by(&self, asked: &Asked<'_>, digest: &[u8], doc: i64) -> Result<Hit> {
+        if self.query.order == TextOrder::Newest {
+            return Ok(Hit::Yes(None));
         }
-        Ok(Some(Found { stored, order, counted }))
+        match asked.count(digest)? {
+            Some(counted) => Ok(Hit::Yes(Some(counted))),
+            None => self.count_stored(doc),
+        }
+    }
+
+    fn count_stored(&self, doc: i64) -> Result<Hit> {
+        let sql = "SELECT text FROM docs WHERE doc = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([doc])?;
+        let row = rows.next()?.ok_or_else(missing)?;
+        self.count(row.get_ref(0)?.as_blob().map_err(other)?)
+    }
+
+    /// A text that was indexed by a program that made no digests.
+    fn without_digest(&self, doc: i64) -> Result<Text> {
+        let sql = "SELECT session, turn, at FROM docs WHERE doc = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([doc])?;
+        let row = rows.next()?.ok_or_else(missing)?;
+        let turn = unsigned(row.get(1)?)?;
+        Ok(Text { stored: Stored::Indexed(doc), session: row.get(0)?, turn, at: row.get(2)? })
     }
 
     fn hit(&self, owner: &OwnerId, found: Found) -> Result<TextHit> {
@@ -260,7 +350,7 @@ impl<'s> Search<'s> {
         };
         let mut statement = self.connection.prepare_cached(sql)?;
         let bytes: Vec<u8> = statement.query_row([number], |row| row.get(0))?;
-        let (std::cmp::Reverse(at), id, std::cmp::Reverse(turn)) = found.order;
+        let (Reverse(at), id, Reverse(turn)) = found.order;
         let at = Timestamp::from_millisecond(at)
             .map_err(|e| SqliteError::damaged(format!("a turn's time: {e}")))?;
         let key = SessionKey::new(owner.clone(), id);
@@ -268,30 +358,59 @@ impl<'s> Search<'s> {
     }
 }
 
-/// A text that is looked at, with its time and passages in a row's fourth and fifth column.
-struct Text<'r, 's> {
+fn missing() -> SqliteError {
+    SqliteError::damaged("the text of a turn in the full text is missing")
+}
+
+/// A text that may be a hit.
+struct Text {
     stored: Stored,
     session: i64,
     turn: u64,
-    row: &'r Row<'s>,
-    /// Whether it must be looked at even if the expression has found it.
-    counts: bool,
+    at: i64,
+}
+
+/// Whether a text is one, with how often the words are in it where it was counted.
+enum Hit {
+    No,
+    Yes(Option<Counted>),
 }
 
 /// Which sessions fit, as far as they were asked for.
 struct Fitting<'f, 's> {
     search: &'f Search<'s>,
     known: HashMap<i64, Option<SessionId>>,
+    /// How many texts were looked at whose sessions did not fit.
+    misfits: usize,
 }
 
-impl Fitting<'_, '_> {
+impl<'f, 's> Fitting<'f, 's> {
+    fn of(search: &'f Search<'s>) -> Self {
+        Self { search, known: HashMap::new(), misfits: 0 }
+    }
+
     fn id_of(&mut self, session: i64) -> Result<Option<SessionId>> {
-        if let Some(known) = self.known.get(&session) {
-            return Ok(known.clone());
-        }
+        let id = match self.known.get(&session) {
+            Some(id) => id.clone(),
+            None => self.look_up(session)?,
+        };
+        self.misfits += usize::from(id.is_none());
+        Ok(id)
+    }
+
+    fn look_up(&mut self, session: i64) -> Result<Option<SessionId>> {
         let row = SessionRow { id: session, owner: self.search.owner };
         let id = catalogue::id_if_fits(self.search.connection, row, &self.search.sessions)?;
         self.known.insert(session, id.clone());
         Ok(id)
     }
+}
+
+/// Whether the newest texts of all are one owner's.
+fn is_alone(connection: &Connection, owner: i64) -> Result<bool> {
+    let mut others = connection.prepare_cached(
+        "SELECT 1 FROM (SELECT session AS newest FROM digests ORDER BY doc DESC LIMIT 16)
+         JOIN sessions ON id = newest WHERE owner <> ?1",
+    )?;
+    Ok(!others.exists([owner])?)
 }

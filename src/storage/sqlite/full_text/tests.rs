@@ -20,6 +20,7 @@ fn database() -> Connection {
     catalogue::create(&connection).unwrap();
     create(&connection).unwrap();
     create_waiting(&connection).unwrap();
+    create_digests(&connection).unwrap();
     connection
 }
 
@@ -385,7 +386,11 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             assert_eq!(connection.execute(&there, ()).unwrap(), 1);
             let query = TextQuery::new(vec![Term::new("word").unwrap()]);
             // A row that nothing refers to yet is missed by nobody.
-            let missed = settles || !harm.starts_with("DELETE FROM docs");
+            let missed = match settles {
+                // Nor is a time that stands in the digest too.
+                true => !harm.starts_with("UPDATE docs SET at"),
+                false => !harm.starts_with("DELETE FROM docs"),
+            };
             let searched = search(&connection, &key.owner, &query, None);
             assert_eq!(searched.is_err(), missed, "{harm}, {settles}");
             // What cannot be indexed holds up nothing else.
@@ -396,6 +401,93 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             set(&connection, row, &turn_text(2, 1_000, "word"));
             assert_eq!(found(&connection, "word"), 3, "{harm}, {settles}");
         }
+    }
+}
+
+#[test]
+fn an_owner_who_wrote_last_finds_what_is_far_behind_others() {
+    let connection = database();
+    let (own, others) = (session(0), session(3));
+    let mut model = Model::new();
+    for (number, (key, fields)) in [(0, &own), (3, &others)] {
+        let row = catalogue::upsert(&connection, key, &head(fields.clone())).unwrap();
+        for turn in 0..400_u64 {
+            // Own ones among others at first, then others alone, then own ones alone.
+            let is_there = match turn {
+                0..100 => true,
+                100..350 => number == 3,
+                350.. => number == 0,
+            };
+            if is_there {
+                let at = 10_000 * i64::try_from(turn).unwrap();
+                let text = turn_text(turn, at, &"word ".repeat(1 + turn as usize % 3));
+                set(&connection, row, &text);
+                model.insert((number, turn), text);
+            }
+        }
+    }
+    settle_all(&connection).unwrap();
+    for (owner, order, limit) in [
+        (&own.0.owner, TextOrder::Newest, 40),
+        (&own.0.owner, TextOrder::Newest, 200),
+        (&own.0.owner, TextOrder::Relevance, 200),
+        (&others.0.owner, TextOrder::Newest, 400),
+        (&others.0.owner, TextOrder::Relevance, 30),
+    ] {
+        let query = TextQuery { order, limit, ..TextQuery::new(vec![Term::new("word").unwrap()]) };
+        let (mut after, mut pages) = (None, 0);
+        loop {
+            let page = search(&connection, owner, &query, after.as_ref()).unwrap();
+            assert_eq!(page, expected(owner, &query, &model, after.as_ref()), "{order:?} {limit}");
+            pages += 1;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let all = model.keys().filter(|(number, _)| session(*number).0.owner == *owner).count();
+        assert_eq!(pages, all.div_ceil(limit));
+    }
+}
+
+#[test]
+fn digests_that_are_lost_are_missed_by_nobody_and_damaged_ones_are_mended() {
+    let (_, fields) = session(0);
+    for (harm, is_damage) in [
+        ("DELETE FROM digests", false),
+        ("UPDATE digests SET digest = x''", true),
+        ("UPDATE digests SET digest = x'0100'", true),
+        ("UPDATE digests SET digest = 'none'", true),
+        ("UPDATE digests SET turn = -1", true),
+        ("UPDATE digests SET at = 'then'", true),
+    ] {
+        let connection = database();
+        let (key, _) = session(0);
+        let row = catalogue::upsert(&connection, &key, &head(fields.clone())).unwrap();
+        for (turn, text) in [(1, "word"), (2, "word after word"), (3, "another word here")] {
+            set(&connection, row, &turn_text(turn, 1_000, text));
+        }
+        settle_all(&connection).unwrap();
+        let ranked = || {
+            let mut query = TextQuery::new(vec![Term::new("word").unwrap()]);
+            query.order = TextOrder::Relevance;
+            let page = search(&connection, &key.owner, &query, None)?;
+            Ok::<_, SqliteError>(page.items.iter().map(|hit| hit.turn.get()).collect::<Vec<_>>())
+        };
+        assert_eq!(ranked().unwrap(), [1, 2, 3]);
+        connection.execute(harm, ()).unwrap();
+        match ranked() {
+            Ok(turns) => assert_eq!((turns, is_damage), (vec![1, 2, 3], false), "{harm}"),
+            Err(damage) => {
+                assert_eq!((damage.kind(), is_damage), (ErrorKind::Corrupt, true), "{harm}")
+            }
+        }
+        rebuild(&connection).unwrap();
+        assert_eq!(ranked().unwrap(), [1, 2, 3], "{harm}");
+        let digests = "SELECT count(*) FROM digests";
+        assert_eq!(connection.query_row(digests, (), |row| row.get(0)), Ok(3));
+        remove_session(&connection, row).unwrap();
+        assert_eq!(connection.query_row(digests, (), |row| row.get(0)), Ok(0));
     }
 }
 
