@@ -127,7 +127,7 @@ impl Bulk {
         let mut response = ChatResponse::new(ResponseId::new(format!("response-{number}"))?);
         let event = RequestEvent {
             parent: (number > 1).then(|| TurnId::new(number - 1)),
-            request,
+            request: request.into(),
             response: response.id.clone(),
             epoch: None,
             extra: Extra::new(),

@@ -3,6 +3,8 @@
 //! Every change of a session is an [`Event`]; a serializer turns it into a record's kind and body.
 //! `docs/format.md` specifies each of them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use semver::Version;
 
@@ -120,7 +122,7 @@ pub struct RequestEvent {
     /// The turn that it follows.
     pub parent: Option<TurnId>,
     /// What is asked.
-    pub request: ChatRequest,
+    pub request: Arc<ChatRequest>,
     /// The id of the response.
     pub response: ResponseId,
     /// The epoch of whoever writes the response.

@@ -1,5 +1,7 @@
 //! From a model to the shortest log that makes it.
 
+use std::sync::Arc;
+
 use super::{Entry, Event, LogInfo, RequestEvent, ResponseEvent, SessionState};
 use crate::id::TurnId;
 use crate::model::{ChatModel, ResponseState};
@@ -24,7 +26,7 @@ pub fn events_of(model: &ChatModel, log: LogInfo) -> Vec<Entry> {
             at,
             event: Event::Request(Box::new(RequestEvent {
                 parent: turn.parent,
-                request: (*turn.request).clone(),
+                request: Arc::clone(&turn.request),
                 response: turn.response.id.clone(),
                 epoch: None,
                 extra: turn.extra.clone(),

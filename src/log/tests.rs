@@ -25,7 +25,7 @@ fn entry(turn: u64, event: Event) -> Entry {
 fn request(turn: u64, parent: Option<u64>) -> Entry {
     let event = RequestEvent {
         parent: parent.map(TurnId::new),
-        request: ChatRequest::new(RequestId::new(format!("q{turn}")).unwrap(), at()),
+        request: ChatRequest::new(RequestId::new(format!("q{turn}")).unwrap(), at()).into(),
         response: ResponseId::new(format!("a{turn}")).unwrap(),
         epoch: None,
         extra: Extra::new(),

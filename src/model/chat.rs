@@ -28,7 +28,7 @@ impl Turn {
     pub fn new(
         id: TurnId,
         parent: Option<TurnId>,
-        request: ChatRequest,
+        request: impl Into<Arc<ChatRequest>>,
         response: ChatResponse,
     ) -> Self {
         Self { id, parent, request: request.into(), response: response.into(), extra: Extra::new() }

@@ -187,7 +187,7 @@ fn read_request(json: &JsonChatModelSerializer, raw: &str) -> Result<RequestEven
         let body: OwnRequest = parse_str(raw)?;
         return Ok(RequestEvent {
             parent: body.parent,
-            request: request::finish(body.request, json.context())?,
+            request: request::finish(body.request, json.context())?.into(),
             response: body.response,
             epoch: body.epoch,
             extra: body.extra,
@@ -196,7 +196,7 @@ fn read_request(json: &JsonChatModelSerializer, raw: &str) -> Result<RequestEven
     let mut object: Object<'_> = parse_str(raw)?;
     Ok(RequestEvent {
         parent: object.take("parent").map_err(shape)?,
-        request: json.read_request(object.require("request").map_err(shape)?)?,
+        request: json.read_request(object.require("request").map_err(shape)?)?.into(),
         response: object.require("response").map_err(shape)?,
         epoch: object.take("epoch").map_err(shape)?,
         extra: object.rest().map_err(shape)?,

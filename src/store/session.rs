@@ -153,18 +153,17 @@ impl ChatSession {
     }
 
     async fn begin(&self, place: Place, request: NewRequest) -> Result<Answer> {
-        let (request, response, given) = self.named(request)?;
+        let (mut request, response, given) = self.named(request)?;
         let done = self
             .run(move |plan| {
                 plan.make_way()?;
                 check_new(plan, &given)?;
                 let (turn, parent) = placed(plan, place)?;
                 let epoch = plan.claim(turn);
-                let mut request = request.clone();
-                request.at = plan.now;
+                Arc::make_mut(&mut request).at = plan.now;
                 let event = RequestEvent {
                     parent,
-                    request,
+                    request: Arc::clone(&request),
                     response: response.clone(),
                     epoch: Some(epoch),
                     extra: Extra::new(),
@@ -189,22 +188,21 @@ impl ChatSession {
         request: impl Into<NewRequest>,
         parts: impl IntoIterator<Item = P>,
     ) -> Result<TurnId> {
-        let (request, response, given) = self.named(request.into())?;
+        let (mut request, response, given) = self.named(request.into())?;
         let parts = parts_of(parts)?;
         let done = self
             .run(move |plan| {
                 plan.make_way()?;
                 check_new(plan, &given)?;
                 let (turn, parent) = placed(plan, Place::AtEnd)?;
-                let mut request = request.clone();
-                request.at = plan.now;
+                Arc::make_mut(&mut request).at = plan.now;
                 let mut answered = ChatResponse::new(response.clone());
                 answered.state = ResponseState::Complete;
                 answered.parts.clone_from(&parts);
                 answered.timings.completed = Some(plan.now);
                 let event = RequestEvent {
                     parent,
-                    request,
+                    request: Arc::clone(&request),
                     response: response.clone(),
                     epoch: None,
                     extra: Extra::new(),
@@ -219,7 +217,7 @@ impl ChatSession {
         done.turn.ok_or_else(|| Error::unavailable("the turn was not begun"))
     }
 
-    fn named(&self, new: NewRequest) -> Result<(ChatRequest, ResponseId, GivenIds)> {
+    fn named(&self, new: NewRequest) -> Result<(Arc<ChatRequest>, ResponseId, GivenIds)> {
         let core = &self.shared.core;
         let given = (new.id.clone(), new.response_id.clone());
         let id = new.id.map_or_else(|| RequestId::new(core.ids.next_id()), Ok)?;
@@ -230,7 +228,7 @@ impl ChatSession {
         request.agent = new.agent;
         request.command = new.command;
         request.model = new.model;
-        Ok((request, response, given))
+        Ok((Arc::new(request), response, given))
     }
 
     /// Shows the branch of a turn: its newest continuation becomes the active one.

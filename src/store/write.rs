@@ -20,8 +20,8 @@ use super::writer::{Command, Done, Job, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ResponseState;
 use crate::storage::{
-    Appended, Batch, BatchId, Durability, Expected, HeadFields, Record, Revision, SessionKey,
-    Storage, TurnFacts, TurnText,
+    Appended, Batch, BatchId, Durability, Expected, Record, Revision, SessionKey, Storage,
+    TurnFacts, TurnText, line,
 };
 
 /// Others may come first this often before a change is given up.
@@ -152,9 +152,17 @@ async fn attempt(shared: &Arc<Shared>, jobs: &mut [Pursued]) -> Result<Step> {
         Ok(said) => said,
         Err(error) => return settle_failure(shared, true, error).await,
     };
-    let batch = batch_of(&mut plan, id, revision, shared, said);
-    let expected = Expected::At { incarnation, revision };
-    match append(&*core.storage, &shared.key, expected, &batch).await {
+    let (key, expected) = (&shared.key, Expected::At { incarnation, revision });
+    let batch = batch_of(&plan, id, revision, shared, said);
+    let mut appended = core.storage.append(key, expected, batch).await;
+    // The same batch is made once more, which costs less than to keep a copy of each.
+    if is_unknown(&appended)
+        && let Ok(said) = changed.of(core, key, plan.model()).await
+    {
+        let batch = batch_of(&plan, id, revision, shared, said);
+        appended = append_again(&*core.storage, key, expected, &batch, appended).await;
+    }
+    match appended {
         Ok(appended) => {
             applied(shared, plan, appended, jobs);
             Ok(Step::Done)
@@ -230,7 +238,7 @@ fn run(plan: &mut Plan<'_>, job: &mut Job) -> Result<Outcome> {
 }
 
 fn batch_of(
-    plan: &mut Plan<'_>,
+    plan: &Plan<'_>,
     id: BatchId,
     mut revision: Revision,
     shared: &Shared,
@@ -241,7 +249,7 @@ fn batch_of(
         Record {
             revision,
             turn: planned.entry.turn,
-            kind: planned.entry.event.kind().to_owned().into(),
+            kind: line::intern(planned.entry.event.kind().into()),
             at: planned.entry.at,
             batch: id,
             body: planned.body.clone(),
@@ -249,13 +257,11 @@ fn batch_of(
     };
     let records = plan.entries.iter().map(record).collect();
     let changed = shared.lock().head.fields != plan.head;
-    // The plan is at its end: nothing asks for its head any more.
-    let head = std::mem::replace(&mut plan.head, HeadFields::new(plan.now));
     Batch {
         id,
         records,
         base: Revision::ZERO,
-        head: changed.then_some(head),
+        head: changed.then(|| plan.head.clone()),
         epoch: plan.epoch,
         texts,
         facts,
@@ -263,26 +269,38 @@ fn batch_of(
     }
 }
 
-/// An append whose outcome is not known is tried again: it lands once.
 pub(crate) async fn append(
     storage: &dyn Storage,
     key: &SessionKey,
     expected: Expected,
     batch: &Batch,
 ) -> Result<Appended> {
-    const TRIES: u32 = 3;
-    let mut result = storage.append(key, expected, batch.clone()).await;
-    for _ in 1..TRIES {
-        match &result {
-            Err(error) if error.kind() == ErrorKind::Indeterminate => {
-                result = match storage.append(key, expected, batch.clone()).await {
-                    // The engine has become unable to say: what was written may be there.
-                    Err(later) if later.kind() == ErrorKind::Unavailable => result,
-                    later => later,
-                };
-            }
-            _ => break,
+    let result = storage.append(key, expected, batch.clone()).await;
+    append_again(storage, key, expected, batch, result).await
+}
+
+fn is_unknown(result: &Result<Appended>) -> bool {
+    matches!(result, Err(error) if error.kind() == ErrorKind::Indeterminate)
+}
+
+/// An append whose outcome is not known is tried again: it lands once.
+async fn append_again(
+    storage: &dyn Storage,
+    key: &SessionKey,
+    expected: Expected,
+    batch: &Batch,
+    mut result: Result<Appended>,
+) -> Result<Appended> {
+    const MORE_TRIES: u32 = 2;
+    for _ in 0..MORE_TRIES {
+        if !is_unknown(&result) {
+            break;
         }
+        result = match storage.append(key, expected, batch.clone()).await {
+            // The engine has become unable to say: what was written may be there.
+            Err(later) if later.kind() == ErrorKind::Unavailable => result,
+            later => later,
+        };
     }
     result
 }

@@ -51,7 +51,7 @@ fn request(turn: u64, parent: Option<u64>, second: i64, text: &str) -> Entry {
     request.message = vec![text.into()];
     let event = RequestEvent {
         parent: parent.map(TurnId::new),
-        request,
+        request: request.into(),
         response: ResponseId::new(format!("a-{turn}")).unwrap(),
         epoch: Some(turn),
         extra: Extra::new(),
@@ -131,12 +131,13 @@ fn rich_request() -> Entry {
         value: Some(json(r#""…""#)),
         ..Attachment::default()
     };
-    begun.request.message.extend([
+    let request = std::sync::Arc::make_mut(&mut begun.request);
+    request.message.extend([
         MessagePart::Mention(mention),
         " loop?".into(),
         MessagePart::Attachment(attachment),
     ]);
-    begun.request.model = Some("small".to_owned());
+    request.model = Some("small".to_owned());
     Entry { turn, at, event: Event::Request(begun) }
 }
 

@@ -246,7 +246,7 @@ fn a_turn_of_which_nothing_was_answered_takes_one_record() {
     let mut entries = events_of(&model, log_of(&model));
     entries.retain(|entry| matches!(entry.event, Event::Log(_) | Event::Session(_)));
     let (parent, extra) = (None, crate::json::Extra::new());
-    let request = Gen::new(8).request();
+    let request = Gen::new(8).request().into();
     let response = model.turn(TurnId::new(1)).unwrap().response().id().clone();
     let event = RequestEvent { parent, request, response, epoch: None, extra };
     let entry = Entry {

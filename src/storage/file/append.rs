@@ -89,7 +89,8 @@ impl Engine {
         let (before, start) = (log.look, log.tail.revision);
         let listed = batch.head.as_ref().is_some_and(|now| !alike(now, &log.tail.head.fields));
         let (appended, log) = self.add(key, log, batch)?;
-        let change = Change { before, start, at_once: listed, ..Change::of(&log) };
+        let change = Change::to(appended.head.clone(), log.len);
+        let change = Change { before, start, at_once: listed, ..change };
         Ok((appended, change))
     }
 
@@ -342,16 +343,12 @@ impl Engine {
 
 /// Puts the batch's lines into `bytes`, which is empty.
 fn encode(tail: &Tail, batch: &Batch, mut bytes: Vec<u8>) -> Result<Encoded> {
-    let mut tail = tail.clone();
-    tail.head.through = Revision::ZERO;
+    let fields = batch.head.as_ref().unwrap_or(&tail.head.fields).clone();
+    let mut tail =
+        Tail { head: LineHead { fields, through: Revision::ZERO, ..tail.head }, ..*tail };
     let start = tail.end;
     let last = batch.records.len() - 1;
     for (index, record) in batch.records.iter().enumerate() {
-        if index == last
-            && let Some(fields) = &batch.head
-        {
-            tail.head.fields.clone_from(fields);
-        }
         if index == last && record.revision < tail.head.base {
             tail.head.through = tail.head.base;
         }

@@ -28,10 +28,14 @@ pub(super) struct Change {
 impl Change {
     /// That a log is now as it is, without a word on what was added to it.
     pub(super) fn of(log: &Log) -> Self {
-        let head = log.tail.head();
+        Self { before: log.look, ..Self::to(log.tail.head(), log.len) }
+    }
+
+    /// That a log of this length now stands there, without a word on what it was before.
+    pub(super) fn to(head: Head, len: u64) -> Self {
         Self {
-            len: log.len,
-            before: log.look,
+            len,
+            before: None,
             start: head.revision,
             through: head.revision,
             head,
