@@ -91,6 +91,20 @@ fn a_damaged_head_hides_no_other_session() {
 }
 
 #[test]
+fn a_damaged_head_keeps_no_session_from_being_deleted() {
+    for damage in ["'not JSON'", "7", "'{\"title\":5}'"] {
+        let (_dir, storage) =
+            damaged(&format!("UPDATE sessions SET head = {damage} WHERE session = 's'"));
+        let error = wait(storage.head(&key("s"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(wait(storage.purge(&key("s"))).unwrap().remains.is_empty());
+        assert_eq!(wait(storage.head(&key("s"))).unwrap(), None);
+        let error = add(&storage, &key("s"), 4, 0, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deleted);
+    }
+}
+
+#[test]
 fn a_damaged_text_is_read_anew_when_the_index_is_rebuilt() {
     for change in [
         "UPDATE docs SET text = x'ff' WHERE turn = 2",

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::catalogue::{self, SessionRow};
+use super::catalogue::{self, Stored};
 use super::engine::{buried, capabilities};
 use super::error::SqliteError;
 use super::pending::Left;
@@ -25,9 +25,9 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn of(head: &Head) -> Result<Self> {
+    pub(super) fn of(token: &VersionToken) -> Result<Self> {
         let wrong = || SqliteError::damaged("the session's version is damaged");
-        let mut parts = head.token.0.split('.');
+        let mut parts = token.0.split('.');
         let mut part = || parts.next().ok_or_else(wrong);
         let (version, after, batch) = (part()?, part()?, part()?);
         Ok(Self {
@@ -64,28 +64,28 @@ pub(super) struct Done {
 
 pub(super) fn append(transaction: &Connection, salt: Salt, request: &Request) -> Result<Done> {
     let Request { key, expected, batch } = request;
-    let present = catalogue::get(transaction, key)?;
-    if let Some((session, head)) = &present
-        && has_landed(transaction, *session, head, *expected, batch.id)?
+    let present = catalogue::find(transaction, key)?;
+    if let Some(stored) = &present
+        && has_landed(transaction, stored, *expected, batch.id)?
     {
         if batch.durability > Durability::Buffered {
             // What landed may not be on the disk: a commit that changes nothing syncs nothing.
             let sql = "UPDATE store SET value = value + 1 WHERE name = 'syncs'";
             transaction.prepare_cached(sql)?.execute(())?;
         }
-        return Ok(done(head.clone(), batch));
+        return Ok(done(stored.head()?, batch));
     }
     let buried = match present {
         Some(_) => None,
         None => buried(transaction, salt, key)?,
     };
-    let before = present.as_ref().map(|(_, head)| head);
-    let life = rules::decide(key, *expected, batch.epoch, before.map(Into::into), buried)?;
-    let head = head_after(before, life, batch)?;
+    let stands = present.as_ref().map(Stored::standing).transpose()?;
+    let life = rules::decide(key, *expected, batch.epoch, stands, buried)?;
+    let head = head_after(present.as_ref(), life, batch)?;
     let session = match present {
-        Some((session, before)) => {
-            catalogue::update(transaction, session, Some(&before), &head)?;
-            session
+        Some(stored) => {
+            catalogue::update(transaction, stored.row, Some(&stored), &head)?;
+            stored.row
         }
         None => catalogue::insert(transaction, key, &head)?,
     };
@@ -106,32 +106,34 @@ fn done(head: Head, batch: &Batch) -> Done {
 /// Whether the batch is in the log already, where it was expected to be.
 fn has_landed(
     transaction: &Connection,
-    session: SessionRow,
-    head: &Head,
+    stored: &Stored,
     expected: Expected,
     batch: BatchId,
 ) -> Result<bool> {
-    if matches!(expected, Expected::At { incarnation, .. } if incarnation != head.incarnation) {
+    if matches!(expected, Expected::At { incarnation, .. } if incarnation != stored.incarnation) {
         return Ok(false);
     }
     let place = rules::place_of(expected);
-    if head.revision <= place {
+    if stored.revision <= place {
         return Ok(false);
     }
-    let token = Token::of(head)?;
+    let token = Token::of(&stored.token)?;
     if (token.after, token.batch) == (place, batch) {
         return Ok(true);
     }
-    Ok(records::batch_at(transaction, session, place.next())? == Some(batch))
+    Ok(records::batch_at(transaction, stored.row, place.next())? == Some(batch))
 }
 
-fn head_after(before: Option<&Head>, incarnation: Incarnation, batch: &Batch) -> Result<Head> {
+fn head_after(before: Option<&Stored>, incarnation: Incarnation, batch: &Batch) -> Result<Head> {
     let last = batch.records.last().map_or(Revision::ZERO, |record| record.revision);
     let (version, after) = match before {
-        Some(before) => (Token::of(before)?.next().version, before.revision),
+        Some(before) => (Token::of(&before.token)?.next().version, before.revision),
         None => (1, Revision::ZERO),
     };
-    let fields = batch.head.clone().or_else(|| before.map(|before| before.fields.clone()));
+    let fields = match (&batch.head, before) {
+        (Some(fields), _) => Some(fields.clone()),
+        (None, before) => before.map(Stored::fields).transpose()?,
+    };
     let at = batch.records.first().map(|record| record.at);
     Ok(Head {
         incarnation,

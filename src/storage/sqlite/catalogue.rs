@@ -2,13 +2,16 @@
 //!
 //! What a list sorts and chooses by is in columns; the head's fields are there whole as JSON.
 
-use rusqlite::types::{ToSqlOutput, Value};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use serde::Deserialize;
 
 use super::error::SqliteError;
 use crate::id::{OwnerId, SessionId};
 use crate::model::{ResponseState, SessionStatus};
 use crate::storage::listing::{self, MAX_LIMIT, Place, PlaceKey};
+use crate::storage::rules::Standing;
 use crate::storage::{
     Cursor, Head, HeadFields, Incarnation, ListOrder, ListQuery, Page, Revision, SessionHead,
     SessionKey, VersionToken,
@@ -80,7 +83,11 @@ pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> 
 pub(crate) fn insert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
     let owner = owner_or_new(connection, &key.owner)?;
     let mut values = Vec::from(columns(head)?);
-    values.extend([json_of(&head.fields)?, ToSqlOutput::from(owner), key.id.as_str().into()]);
+    values.extend([
+        json_of(&head.fields)?.into(),
+        ToSqlOutput::from(owner),
+        key.id.as_str().into(),
+    ]);
     let places: Vec<String> = (1..=values.len()).map(|place| format!("?{place}")).collect();
     let sql = format!(
         "INSERT INTO sessions ({}, head, owner, session) VALUES ({})",
@@ -92,22 +99,24 @@ pub(crate) fn insert(connection: &Connection, key: &SessionKey, head: &Head) -> 
     Ok(SessionRow { id: connection.last_insert_rowid(), owner })
 }
 
-/// Sets where a session that is there stands. With the head `before` only what changed is
+/// Sets where a session that is there stands. With what is stored `before` only what changed is
 /// written, which spares the indexes.
 pub(crate) fn update(
     connection: &Connection,
     row: SessionRow,
-    before: Option<&Head>,
+    before: Option<&Stored>,
     head: &Head,
 ) -> Result<()> {
-    if before.is_some_and(|before| before.fields == head.fields) {
+    let json = json_of(&head.fields)?;
+    if before.is_some_and(|before| before.json == json) {
         return advance(connection, row, head);
     }
-    let old = before.map(columns).transpose()?;
-    let mut bound = vec![ToSqlOutput::from(row.id), json_of(&head.fields)?];
+    let mut bound = vec![ToSqlOutput::from(row.id), json.into()];
     let mut sql = "UPDATE sessions SET head = ?2".to_owned();
     for (index, (column, value)) in COLUMNS.into_iter().zip(columns(head)?).enumerate() {
-        if old.as_ref().is_none_or(|old| old[index] != value) {
+        let is_same =
+            |before: &Stored| before.columns.get(index).is_some_and(|old| is(old, &value));
+        if !before.is_some_and(is_same) {
             bound.push(value);
             sql.push_str(", ");
             sql.push_str(column);
@@ -154,16 +163,83 @@ pub(crate) fn row_of(connection: &Connection, key: &SessionKey) -> Result<Option
 
 /// Where a session is, and where it stands.
 pub(crate) fn get(connection: &Connection, key: &SessionKey) -> Result<Option<(SessionRow, Head)>> {
-    let mut query = connection.prepare_cached(
-        "SELECT incarnation, revision, base, token, head, id, sessions.owner
-         FROM sessions JOIN owners ON number = sessions.owner
+    let Some(stored) = find(connection, key)? else { return Ok(None) };
+    let head = stored.head().map_err(|error| named(error, key))?;
+    Ok(Some((stored.row, head)))
+}
+
+/// What is stored of a session, which costs less than its head.
+pub(crate) fn find(connection: &Connection, key: &SessionKey) -> Result<Option<Stored>> {
+    let sql = format!(
+        "SELECT {}, head, id, sessions.owner FROM sessions JOIN owners ON number = sessions.owner
          WHERE owners.owner = ?1 AND session = ?2",
-    )?;
+        COLUMNS.join(", ")
+    );
+    let mut query = connection.prepare_cached(&sql)?;
     let mut rows = query.query([key.owner.as_str(), key.id.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let place = SessionRow { id: row.get(5)?, owner: row.get(6)? };
-    let head = head_of(row).map_err(|error| named(error, key))?;
-    Ok(Some((place, head)))
+    Stored::read(row).map(Some).map_err(|error| named(error, key))
+}
+
+/// A session as it is stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) row: SessionRow,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) revision: Revision,
+    pub(crate) base: Revision,
+    pub(crate) token: VersionToken,
+    /// In the order of [`COLUMNS`].
+    columns: Vec<Value>,
+    json: String,
+}
+
+impl Stored {
+    /// Takes a row of [`COLUMNS`], the head and the session's place.
+    fn read(row: &Row<'_>) -> Result<Self> {
+        let columns = (0..COLUMNS.len()).map(|index| row.get(index));
+        let [json, id, owner] = [0, 1, 2].map(|index| COLUMNS.len() + index);
+        Ok(Self {
+            row: SessionRow { id: row.get(id)?, owner: row.get(owner)? },
+            incarnation: Incarnation::new(unsigned(row.get(0)?)?),
+            revision: Revision::new(unsigned(row.get(1)?)?),
+            base: Revision::new(unsigned(row.get(2)?)?),
+            token: VersionToken(row.get(3)?),
+            columns: columns.collect::<rusqlite::Result<_>>()?,
+            json: text_of_head(row.get_ref(json)?)?.to_owned(),
+        })
+    }
+
+    pub(crate) fn fields(&self) -> Result<HeadFields> {
+        fields_of(&self.json)
+    }
+
+    pub(crate) fn head(&self) -> Result<Head> {
+        let fields = self.fields()?;
+        let (incarnation, revision, base) = (self.incarnation, self.revision, self.base);
+        Ok(Head { incarnation, revision, base, token: self.token.clone(), fields })
+    }
+
+    /// Where the session stands, as far as an append asks: the rest of the head is not looked at.
+    pub(crate) fn standing(&self) -> Result<Standing> {
+        #[derive(Deserialize)]
+        struct Fields {
+            #[serde(default)]
+            epoch: u64,
+        }
+
+        let Fields { epoch } = fields_of(&self.json)?;
+        Ok(Standing { incarnation: self.incarnation, revision: self.revision, epoch })
+    }
+}
+
+/// Whether a value is the one that is stored.
+fn is(stored: &Value, value: &ToSqlOutput<'_>) -> bool {
+    match value {
+        ToSqlOutput::Borrowed(value) => ValueRef::from(stored) == *value,
+        ToSqlOutput::Owned(value) => stored == value,
+        _ => false,
+    }
 }
 
 /// A session's life and token, which differ after each change.
@@ -529,25 +605,29 @@ fn columns(head: &Head) -> Result<[ToSqlOutput<'_>; 15]> {
     ])
 }
 
-fn json_of(fields: &HeadFields) -> Result<ToSqlOutput<'static>> {
-    let json = serde_json::to_string(fields)
-        .map_err(|e| crate::Error::invalid("the head cannot be written as JSON").caused_by(e))?;
-    Ok(json.into())
+fn json_of(fields: &HeadFields) -> Result<String> {
+    let unwritable = |e| crate::Error::invalid("the head cannot be written as JSON").caused_by(e);
+    Ok(serde_json::to_string(fields).map_err(unwritable)?)
 }
 
 /// The head in a row that begins with incarnation, revision, base, token and fields.
 fn head_of(row: &Row<'_>) -> Result<Head> {
-    let json = row
-        .get_ref(4)?
-        .as_str()
-        .map_err(|e| SqliteError::damaged(format!("the session's head is not text: {e}")))?;
     let place = [row.get(0)?, row.get(1)?, row.get(2)?];
-    head_from(place, row.get(3)?, json)
+    head_from(place, row.get(3)?, text_of_head(row.get_ref(4)?)?)
+}
+
+fn text_of_head(json: ValueRef<'_>) -> Result<&str> {
+    let damaged = |e| SqliteError::damaged(format!("the session's head is not text: {e}"));
+    json.as_str().map_err(damaged)
+}
+
+fn fields_of<'j, F: Deserialize<'j>>(json: &'j str) -> Result<F> {
+    let damaged = |e| SqliteError::damaged(format!("the session's head is not a head: {e}"));
+    serde_json::from_str(json).map_err(damaged)
 }
 
 fn head_from([life, revision, base]: [i64; 3], token: String, json: &str) -> Result<Head> {
-    let fields = serde_json::from_str(json)
-        .map_err(|e| SqliteError::damaged(format!("the session's head is not a head: {e}")))?;
+    let fields = fields_of(json)?;
     Ok(Head {
         incarnation: Incarnation::new(unsigned(life)?),
         revision: Revision::new(unsigned(revision)?),

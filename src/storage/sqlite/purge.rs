@@ -6,8 +6,9 @@ use super::catalogue::{self, integer, unsigned};
 use super::database::Sync;
 use super::engine::Engine;
 use super::error::SqliteError;
-use super::{facts, full_text, read, records};
+use super::{facts, full_text, records};
 use crate::error::Result;
+use crate::storage::ext::session_not_found;
 use crate::storage::{OnProgress, Progress, PurgeReceipt, SessionKey};
 
 /// What may stay behind where the WAL cannot be cut.
@@ -31,7 +32,9 @@ impl Engine {
         transaction: &Connection,
         key: &SessionKey,
     ) -> Result<PurgeReceipt, SqliteError> {
-        let (session, head) = read::existing(transaction, key)?;
+        // What the head says is not looked at: a damaged session can be removed.
+        let stored = catalogue::find(transaction, key)?.ok_or_else(|| session_not_found(key))?;
+        let (session, incarnation) = (stored.row, stored.incarnation);
         let all = records::all(session)?;
         let range = [*all.start(), *all.end()];
         let bytes = transaction.query_row(
@@ -48,9 +51,9 @@ impl Engine {
         catalogue::remove(transaction, key)?;
         transaction.execute(
             "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)",
-            params![self.salt.grave(key), integer(head.incarnation.get())?],
+            params![self.salt.grave(key), integer(incarnation.get())?],
         )?;
-        Ok(PurgeReceipt::new(head.incarnation, unsigned(bytes)?, blobs as u64))
+        Ok(PurgeReceipt::new(incarnation, unsigned(bytes)?, blobs as u64))
     }
 
     /// Puts the full text in order, and cuts what is left of deleted bytes out of the files.

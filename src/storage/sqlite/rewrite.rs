@@ -93,7 +93,7 @@ fn rebase(
     head: &Head,
     base: Revision,
 ) -> Result<Head, SqliteError> {
-    let token = Token::of(head)?.next().write();
+    let token = Token::of(&head.token)?.next().write();
     let head = Head { base, token, ..head.clone() };
     catalogue::advance(transaction, session, &head)?;
     Ok(head)

@@ -168,13 +168,27 @@ proptest! {
 }
 
 #[test]
+fn where_a_session_stands_is_known_without_its_head() {
+    let connection = catalogue();
+    for epoch in [0, u64::MAX] {
+        let head = head(HeadFields { epoch, ..HeadFields::new(time(5)) });
+        let row = catalogue::upsert(&connection, &key("a"), &head).unwrap();
+        let stored = catalogue::find(&connection, &key("a")).unwrap().unwrap();
+        let stands = stored.standing().unwrap();
+        let known = (stored.row, stands.incarnation, stands.revision, stands.epoch);
+        assert_eq!(known, (row, head.incarnation, head.revision, epoch));
+        assert_eq!(stored.head().unwrap(), head);
+    }
+}
+
+#[test]
 fn an_id_is_never_used_again_and_only_positions_advance() {
     let connection = catalogue();
     let mut head = head(HeadFields::new(time(5)));
     let first = catalogue::upsert(&connection, &key("a"), &head).unwrap();
     head.revision = Revision::new(8);
     catalogue::advance(&connection, first, &head).unwrap();
-    let before = head.clone();
+    let before = catalogue::find(&connection, &key("a")).unwrap().unwrap();
     head.fields.title = "other".to_owned();
     catalogue::update(&connection, first, Some(&before), &head).unwrap();
     assert_eq!(catalogue::get(&connection, &key("a")).unwrap(), Some((first, head.clone())));

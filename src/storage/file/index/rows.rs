@@ -19,10 +19,10 @@ use super::dirty::Entry;
 use crate::id::{OwnerId, TurnId};
 use crate::storage::file::system::Metadata;
 use crate::storage::sqlite::SqliteError;
-use crate::storage::sqlite::catalogue::{self, SessionRow, integer, unsigned};
+use crate::storage::sqlite::catalogue::{self, SessionRow, Stored, integer, unsigned};
 use crate::storage::sqlite::database::Schema;
 use crate::storage::sqlite::full_text;
-use crate::storage::{Extracted, Head, SessionKey, TurnText};
+use crate::storage::{Extracted, Head, Incarnation, Revision, SessionKey, TurnText};
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
@@ -130,8 +130,14 @@ pub(super) fn set_synced(connection: &Connection) -> Result<()> {
 }
 
 /// Order of two states of one session.
-pub(super) fn order(head: &Head) -> impl Ord + use<> {
+pub(super) fn order(head: &Head) -> (Incarnation, Revision, Revision) {
     (head.incarnation, head.revision, head.base)
+}
+
+impl Stored {
+    fn order(&self) -> (Incarnation, Revision, Revision) {
+        (self.incarnation, self.revision, self.base)
+    }
 }
 
 /// Brings in what a process wrote: the texts to be indexed are added to `texts`, if they can be.
@@ -142,29 +148,28 @@ pub(super) fn put_written<'e>(
     found: &Metadata,
     texts: Option<&mut Vec<(SessionRow, &'e TurnText)>>,
 ) -> Result<()> {
-    let old = catalogue::get(connection, key)?;
-    if old.as_ref().is_some_and(|(_, old)| old.incarnation > entry.head.incarnation) {
+    let old = catalogue::find(connection, key)?;
+    if old.as_ref().is_some_and(|old| old.incarnation > entry.head.incarnation) {
         return Ok(());
     }
     let row = match &old {
         None => catalogue::insert(connection, key, &entry.head)?,
-        Some((row, old)) if order(&entry.head) < order(old) => *row,
-        Some((row, old)) => {
+        Some(old) if order(&entry.head) < old.order() => old.row,
+        Some(old) => {
             // What changed alone is written, unless everything did.
             let same_life = Some(old).filter(|old| old.incarnation == entry.head.incarnation);
-            catalogue::update(connection, *row, same_life, &entry.head)?;
-            *row
+            catalogue::update(connection, old.row, same_life, &entry.head)?;
+            old.row
         }
     };
     // The log has changed since its text was refused.
     let mut log = Log { refused: false, ..log_of(connection, row)? };
-    if old.as_ref().is_some_and(|(_, old)| old.incarnation < entry.head.incarnation) {
+    if old.as_ref().is_some_and(|old| old.incarnation < entry.head.incarnation) {
         forget_text(connection, row)?;
         log = Log::default();
     }
-    let before = old.map(|(_, head)| head);
-    let changed_between = match (&log.look, &entry.before, &before) {
-        (Some(look), Some(before), Some(head)) if head.revision.get() == entry.start => {
+    let changed_between = match (&log.look, &entry.before, &old) {
+        (Some(look), Some(before), Some(old)) if old.revision.get() == entry.start => {
             *look != look_of(before)
         }
         _ => false,
@@ -173,12 +178,12 @@ pub(super) fn put_written<'e>(
         forget_progress(connection, row)?;
         log.indexed = 0;
     }
-    let newest = match &before {
-        Some(old) if order(old) > order(&entry.head) => old,
+    let newest = match &old {
+        Some(old) if old.order() > order(&entry.head) => old.revision,
         _ => {
             // Another length is another's append: the log must be looked at.
             log.look = (found.len == entry.len).then(|| look_of(found));
-            &entry.head
+            entry.head.revision
         }
     };
     if let Some(texts) = texts {
@@ -241,18 +246,17 @@ pub(super) fn put_read(
     head: &Head,
     found: Option<&Metadata>,
 ) -> Result<()> {
-    let old = catalogue::get(connection, key)?;
+    let old = catalogue::find(connection, key)?;
     let row = catalogue::upsert(connection, key, head)?;
     let mut log = log_of(connection, row)?;
     let look = found.map(look_of);
-    if let Some((_, old)) = &old {
-        let place = |head: &Head| (head.incarnation, head.revision);
+    if let Some(old) = &old {
         if old.incarnation != head.incarnation {
             forget_text(connection, row)?;
             log = Log::default();
-        } else if place(head) < place(old)
+        } else if head.revision < old.revision
             // The same revision in another file, which nobody here wrote.
-            || (order(old) == order(head) && log.look.is_some() && log.look != look)
+            || (old.order() == order(head) && log.look.is_some() && log.look != look)
         {
             forget_progress(connection, row)?;
             log.indexed = 0;
@@ -260,7 +264,7 @@ pub(super) fn put_read(
     }
     log.refused &= log.look == look;
     log.look = look;
-    set_log(connection, row, &log, head)
+    set_log(connection, row, &log, head.revision)
 }
 
 /// Brings in the text of a whole session, a part of its turns at a time.
@@ -273,10 +277,11 @@ pub(super) fn put_extracted(
     part: &[TurnText],
     more: bool,
 ) -> Result<bool> {
-    let Some((row, head)) = catalogue::get(connection, key)? else { return Ok(false) };
+    let Some(stored) = catalogue::find(connection, key)? else { return Ok(false) };
+    let row = stored.row;
     let mut log = log_of(connection, row)?;
     let revision = extracted.head.revision.get();
-    if head.incarnation != extracted.head.incarnation || log.indexed > revision {
+    if stored.incarnation != extracted.head.incarnation || log.indexed > revision {
         return Ok(false);
     }
     let ahead = ahead_of(connection, row)?;
@@ -296,15 +301,15 @@ pub(super) fn put_extracted(
     }
     (log.indexed, log.refused) = (revision, false);
     absorb(connection, row, &mut log)?;
-    set_log(connection, row, &log, &head)?;
+    set_log(connection, row, &log, stored.revision)?;
     Ok(true)
 }
 
 /// Notes that a session's text cannot be had until its log changes or another comes to read it.
 pub(super) fn refuse(connection: &Connection, key: &SessionKey) -> Result<()> {
-    let Some((row, head)) = catalogue::get(connection, key)? else { return Ok(()) };
-    let log = Log { refused: true, ..log_of(connection, row)? };
-    set_log(connection, row, &log, &head)
+    let Some(stored) = catalogue::find(connection, key)? else { return Ok(()) };
+    let log = Log { refused: true, ..log_of(connection, stored.row)? };
+    set_log(connection, stored.row, &log, stored.revision)
 }
 
 /// Has the texts that were refused read again.
@@ -413,8 +418,8 @@ fn log_of(connection: &Connection, row: SessionRow) -> Result<Log> {
     Ok(Log { look, indexed: unsigned(indexed)?, refused })
 }
 
-fn set_log(connection: &Connection, row: SessionRow, log: &Log, head: &Head) -> Result<()> {
-    let behind = log.indexed < head.revision.get() && !log.refused;
+fn set_log(connection: &Connection, row: SessionRow, log: &Log, last: Revision) -> Result<()> {
+    let behind = log.indexed < last.get() && !log.refused;
     connection
         .prepare_cached("INSERT OR REPLACE INTO logs VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![row.id, log.look, integer(log.indexed)?, log.refused, behind])?;
