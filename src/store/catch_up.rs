@@ -101,8 +101,8 @@ fn is_writable(pending: &Pending, head: &Head) -> bool {
 async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
     let (core, key) = (&shared.core, &shared.key);
     let (turns, first, suspect) = {
-        let live = shared.lock();
-        (live.model().turns().len() as u64, live.model().first, live.suspect)
+        let mut live = shared.lock();
+        (live.shown().0, live.model().first, live.suspect)
     };
     let mut loaded = match suspect {
         true => load_damaged(core, key).await?,

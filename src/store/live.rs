@@ -10,7 +10,7 @@ use super::writer::Command;
 use crate::error::{Error, Result};
 use crate::id::TurnId;
 use crate::log::{Entry, Event, Fold, PartEvent, TextEvent};
-use crate::model::ChatModel;
+use crate::model::{ChatModel, Turn};
 use crate::part::ResponsePart;
 use crate::storage::{BatchId, Damage, Head, Record, Revision, SessionKey};
 
@@ -64,6 +64,16 @@ pub(crate) struct Live {
     /// Bytes that are of use, as far as this process knows.
     pub(crate) useful: u64,
     subscribers: Vec<Weak<Subscriber>>,
+    shown: Shown,
+}
+
+/// The branch that is shown, as far back as it has been walked: it may be long, and is asked for with
+/// each page of it.
+#[derive(Debug, Default)]
+struct Shown {
+    active: Option<TurnId>,
+    oldest: Option<TurnId>,
+    turns: u64,
 }
 
 /// About what a record takes in its log beside its body.
@@ -150,11 +160,30 @@ impl Live {
             superseded: 0,
             useful: 0,
             subscribers: Vec::new(),
+            shown: Shown::default(),
         }
     }
 
     pub(crate) fn model(&self) -> &ChatModel {
         self.fold.model()
+    }
+
+    /// How many turns of the branch that is shown are loaded, and the oldest of them.
+    pub(crate) fn shown(&mut self) -> (u64, Option<&Turn>) {
+        let (model, shown) = (self.fold.model(), &mut self.shown);
+        let walked = shown.oldest.and_then(|oldest| model.turn(oldest));
+        let from = match walked.filter(|_| shown.active == model.active()) {
+            Some(oldest) => oldest.parent(),
+            None => {
+                *shown = Shown { active: model.active(), ..Shown::default() };
+                shown.active
+            }
+        };
+        for turn in model.ancestors(from) {
+            shown.oldest = Some(turn.id());
+            shown.turns += 1;
+        }
+        (shown.turns, shown.oldest.and_then(|oldest| model.turn(oldest)))
     }
 
     pub(crate) fn fold(&self) -> &Fold {

@@ -79,12 +79,13 @@ pub(crate) async fn load_path(
     turns: u64,
 ) -> Result<()> {
     while live.model().has_earlier() {
-        let model = live.model();
-        let shown = model.turns().len() as u64;
+        let (shown, oldest) = live.shown();
         if shown >= turns {
             break;
         }
-        let next = model.turns().next().map_or(model.active(), Turn::parent);
+        let before = oldest.map(Turn::parent);
+        let model = live.model();
+        let next = before.unwrap_or_else(|| model.active());
         let way = next.map_or(0, |next| way_to(model, next));
         earlier(core, key, live, way.max(turns - shown)).await?;
     }

@@ -21,13 +21,15 @@ impl ChatSession {
     /// are no error: the others are loaded, and [`damage`](Self::damage) names them.
     pub async fn load_earlier(&self, turns: u64) -> Result<u64> {
         self.shared.check_present()?;
-        let before = self.model().turns().len() as u64;
-        let wanted = before + turns;
+        let before = self.shared.lock().shown().0;
+        let wanted = before.saturating_add(turns);
         loop {
-            let model = self.model();
-            let shown = model.turns().len() as u64;
-            if shown >= wanted || !model.has_earlier() {
-                return Ok(shown - before);
+            let (shown, has_earlier) = {
+                let mut live = self.shared.lock();
+                (live.shown().0, live.model().has_earlier())
+            };
+            if shown >= wanted || !has_earlier {
+                return Ok(shown.saturating_sub(before));
             }
             self.read_earlier(wanted - shown).await?;
         }

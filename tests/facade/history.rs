@@ -200,3 +200,61 @@ proptest! {
         block(run([open(), open()], steps));
     }
 }
+
+/// What a reader of a branch that grows, and gives way to others, does to it.
+#[derive(Debug, Clone)]
+enum Move {
+    Record,
+    Edit(u64),
+    Switch(u64),
+    Earlier(u64),
+    Reopen,
+}
+
+fn movement() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        2 => Just(Move::Record),
+        2 => (1..60_u64).prop_map(Move::Edit),
+        3 => (1..60_u64).prop_map(Move::Switch),
+        6 => prop_oneof![1..8_u64, Just(u64::MAX)].prop_map(Move::Earlier),
+        3 => Just(Move::Reopen),
+    ]
+}
+
+async fn walk(moves: Vec<Move>) -> Result<()> {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let store = ChatStore::builder_on(Arc::clone(&storage)).build().await?;
+    store.local().create(NewSession::new().id(id("s1"))).await?;
+    drop(store);
+    let mut window = Window::open(&storage).await?;
+    for number in 0..40 {
+        window.chat.record(format!("{number}"), [Markdown::new("ok")]).await?;
+    }
+    for step in moves {
+        let chat = &window.chat;
+        let turn = |number: u64| TurnId::new(1 + number % chat.model().turn_count());
+        match step {
+            Move::Record => drop(chat.record("more", [Markdown::new("ok")]).await?),
+            Move::Edit(number) => chat.edit(turn(number), "edited").await?.complete().await?,
+            Move::Switch(number) => chat.switch_to(turn(number)).await?,
+            Move::Earlier(turns) => {
+                let before = chat.model().turns().len() as u64;
+                let loaded = chat.load_earlier(turns).await?;
+                let model = chat.model();
+                assert_eq!(model.turns().len() as u64 - before, loaded);
+                assert!(loaded >= turns || !model.has_earlier());
+            }
+            Move::Reopen => window = Window::open(&storage).await?,
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config(60))]
+
+    #[test]
+    fn as_many_turns_are_loaded_as_is_said(moves in prop::collection::vec(movement(), 1..40)) {
+        block(walk(moves));
+    }
+}
