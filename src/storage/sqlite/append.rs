@@ -62,37 +62,37 @@ pub(super) struct Done {
     pub(super) left: Left,
 }
 
-pub(super) fn append(transaction: &Connection, salt: Salt, request: &Request) -> Result<Done> {
-    let Request { key, expected, batch } = request;
-    let present = catalogue::find(transaction, key)?;
+pub(super) fn append(transaction: &Connection, salt: Salt, request: Request) -> Result<Done> {
+    let Request { key, expected, mut batch } = request;
+    let present = catalogue::find(transaction, &key)?;
     if let Some(stored) = &present
-        && has_landed(transaction, stored, *expected, batch.id)?
+        && has_landed(transaction, stored, expected, batch.id)?
     {
         if batch.durability > Durability::Buffered {
             // What landed may not be on the disk: a commit that changes nothing syncs nothing.
             let sql = "UPDATE store SET value = value + 1 WHERE name = 'syncs'";
             transaction.prepare_cached(sql)?.execute(())?;
         }
-        return Ok(done(stored.head()?, batch));
+        return Ok(done(stored.head()?, &batch));
     }
     let buried = match present {
         Some(_) => None,
-        None => buried(transaction, salt, key)?,
+        None => buried(transaction, salt, &key)?,
     };
     let stands = present.as_ref().map(Stored::standing).transpose()?;
-    let life = rules::decide(key, *expected, batch.epoch, stands, buried)?;
-    let head = head_after(present.as_ref(), life, batch)?;
+    let life = rules::decide(&key, expected, batch.epoch, stands, buried)?;
+    let head = head_after(present.as_ref(), life, &mut batch)?;
     let session = match present {
         Some(stored) => {
             catalogue::update(transaction, stored.row, Some(&stored), &head)?;
             stored.row
         }
-        None => catalogue::insert(transaction, key, &head)?,
+        None => catalogue::insert(transaction, &key, &head)?,
     };
     batch.records.iter().try_for_each(|record| records::insert(transaction, session, record))?;
     full_text::put_all(transaction, batch.texts.iter().map(|text| (session, text)))?;
     batch.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))?;
-    Ok(done(head, batch))
+    Ok(done(head, &batch))
 }
 
 fn done(head: Head, batch: &Batch) -> Done {
@@ -124,15 +124,20 @@ fn has_landed(
     Ok(records::batch_at(transaction, stored.row, place.next())? == Some(batch))
 }
 
-fn head_after(before: Option<&Stored>, incarnation: Incarnation, batch: &Batch) -> Result<Head> {
+/// The head that a batch leads to, which takes over the fields that the batch sets.
+fn head_after(
+    before: Option<&Stored>,
+    incarnation: Incarnation,
+    batch: &mut Batch,
+) -> Result<Head> {
     let last = batch.records.last().map_or(Revision::ZERO, |record| record.revision);
     let (version, after) = match before {
         Some(before) => (Token::of(&before.token)?.next().version, before.revision),
         None => (1, Revision::ZERO),
     };
-    let fields = match (&batch.head, before) {
-        (Some(fields), _) => Some(fields.clone()),
-        (None, before) => before.map(Stored::fields).transpose()?,
+    let fields = match batch.head.take() {
+        Some(fields) => Some(fields),
+        None => before.map(Stored::fields).transpose()?,
     };
     let at = batch.records.first().map(|record| record.at);
     Ok(Head {

@@ -82,25 +82,21 @@ pub(crate) fn upsert(connection: &Connection, key: &SessionKey, head: &Head) -> 
 /// Adds a session that is not there.
 pub(crate) fn insert(connection: &Connection, key: &SessionKey, head: &Head) -> Result<SessionRow> {
     let owner = owner_or_new(connection, &key.owner)?;
-    let mut values = Vec::from(columns(head)?);
-    values.extend([
-        json_of(&head.fields)?.into(),
-        ToSqlOutput::from(owner),
-        key.id.as_str().into(),
-    ]);
-    let places: Vec<String> = (1..=values.len()).map(|place| format!("?{place}")).collect();
-    let sql = format!(
-        "INSERT INTO sessions ({}, head, owner, session) VALUES ({})",
-        COLUMNS.join(", "),
-        places.join(", ")
-    );
-    let mut insert = connection.prepare_cached(&sql)?;
+    let json = json_of(&head.fields)?;
+    let mut values = vec![ToSqlOutput::from(owner), key.id.as_str().into()];
+    values.extend(plain(head, json)?);
+    values.extend(indexed(&head.fields));
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO sessions (owner, session, incarnation, revision, base, token, status, pinned,
+           tags, agent, turns, state, head, active, created, title, workspace, parent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    )?;
     insert.execute(params_from_iter(values))?;
     Ok(SessionRow { id: connection.last_insert_rowid(), owner })
 }
 
-/// Sets where a session that is there stands. With what is stored `before` only what changed is
-/// written, which spares the indexes.
+/// Sets where a session that is there stands. With what is stored `before` the indexes are spared of
+/// which nothing changed.
 pub(crate) fn update(
     connection: &Connection,
     row: SessionRow,
@@ -111,16 +107,16 @@ pub(crate) fn update(
     if before.is_some_and(|before| before.json == json) {
         return advance(connection, row, head);
     }
-    let mut bound = vec![ToSqlOutput::from(row.id), json.into()];
-    let mut sql = "UPDATE sessions SET head = ?2".to_owned();
-    for (index, (column, value)) in COLUMNS.into_iter().zip(columns(head)?).enumerate() {
-        let is_same =
-            |before: &Stored| before.columns.get(index).is_some_and(|old| is(old, &value));
-        if !before.is_some_and(is_same) {
+    let mut bound = vec![ToSqlOutput::from(row.id)];
+    bound.extend(plain(head, json)?);
+    let mut sql = "UPDATE sessions SET incarnation = ?2, revision = ?3, base = ?4, token = ?5,
+        status = ?6, pinned = ?7, tags = ?8, agent = ?9, turns = ?10, state = ?11, head = ?12"
+        .to_owned();
+    for (index, (column, value)) in INDEXED.into_iter().zip(indexed(&head.fields)).enumerate() {
+        let old = before.and_then(|before| before.indexed.get(index));
+        if !old.is_some_and(|old| is(old, &value)) {
             bound.push(value);
-            sql.push_str(", ");
             sql.push_str(column);
-            sql.push_str(" = ?");
             sql.push_str(&bound.len().to_string());
         }
     }
@@ -170,12 +166,12 @@ pub(crate) fn get(connection: &Connection, key: &SessionKey) -> Result<Option<(S
 
 /// What is stored of a session, which costs less than its head.
 pub(crate) fn find(connection: &Connection, key: &SessionKey) -> Result<Option<Stored>> {
-    let sql = format!(
-        "SELECT {}, head, id, sessions.owner FROM sessions JOIN owners ON number = sessions.owner
+    let mut query = connection.prepare_cached(
+        "SELECT incarnation, revision, base, token, head, id, sessions.owner,
+           active, created, title, workspace, parent
+         FROM sessions JOIN owners ON number = sessions.owner
          WHERE owners.owner = ?1 AND session = ?2",
-        COLUMNS.join(", ")
-    );
-    let mut query = connection.prepare_cached(&sql)?;
+    )?;
     let mut rows = query.query([key.owner.as_str(), key.id.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     Stored::read(row).map(Some).map_err(|error| named(error, key))
@@ -189,24 +185,22 @@ pub(crate) struct Stored {
     pub(crate) revision: Revision,
     pub(crate) base: Revision,
     pub(crate) token: VersionToken,
-    /// In the order of [`COLUMNS`].
-    columns: Vec<Value>,
     json: String,
+    /// In the order of [`INDEXED`].
+    indexed: [Value; 5],
 }
 
 impl Stored {
-    /// Takes a row of [`COLUMNS`], the head and the session's place.
+    /// Takes the row that [`find`] asks for.
     fn read(row: &Row<'_>) -> Result<Self> {
-        let columns = (0..COLUMNS.len()).map(|index| row.get(index));
-        let [json, id, owner] = [0, 1, 2].map(|index| COLUMNS.len() + index);
         Ok(Self {
-            row: SessionRow { id: row.get(id)?, owner: row.get(owner)? },
             incarnation: Incarnation::new(unsigned(row.get(0)?)?),
             revision: Revision::new(unsigned(row.get(1)?)?),
             base: Revision::new(unsigned(row.get(2)?)?),
             token: VersionToken(row.get(3)?),
-            columns: columns.collect::<rusqlite::Result<_>>()?,
-            json: text_of_head(row.get_ref(json)?)?.to_owned(),
+            json: text_of_head(row.get_ref(4)?)?.to_owned(),
+            row: SessionRow { id: row.get(5)?, owner: row.get(6)? },
+            indexed: [row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?],
         })
     }
 
@@ -561,48 +555,41 @@ pub(super) fn state_name(state: ResponseState) -> &'static str {
     }
 }
 
-/// The columns that a head sets beside `head`, in the order of [`columns`].
-const COLUMNS: [&str; 15] = [
-    "incarnation",
-    "revision",
-    "base",
-    "token",
-    "title",
-    "status",
-    "pinned",
-    "tags",
-    "agent",
-    "workspace",
-    "parent",
-    "created",
-    "active",
-    "turns",
-    "state",
-];
-
-/// The values of a head.
-fn columns(head: &Head) -> Result<[ToSqlOutput<'_>; 15]> {
-    fn text(text: Option<&str>) -> ToSqlOutput<'_> {
-        ToSqlOutput::Borrowed(text.into())
-    }
+/// The values of a head that stand in no index, the last of them its fields as JSON.
+fn plain(head: &Head, json: String) -> Result<[ToSqlOutput<'_>; 11]> {
     let fields = &head.fields;
     Ok([
         integer(head.incarnation.get())?.into(),
         integer(head.revision.get())?.into(),
         integer(head.base.get())?.into(),
         head.token.0.as_str().into(),
-        fields.title.to_lowercase().into(),
         status_name(fields.status).into(),
         fields.pinned.into(),
         ToSqlOutput::Owned(tags(fields).into()),
         text(fields.agent.as_deref()),
-        text(fields.workspace.as_ref().map(AsRef::as_ref)),
-        text(fields.parent.as_ref().map(AsRef::as_ref)),
-        (-fields.created.as_millisecond()).into(),
-        (-fields.active.as_millisecond()).into(),
         integer(fields.turns)?.into(),
         text(fields.state.map(state_name)),
+        json.into(),
     ])
+}
+
+/// The columns that stand in an index, as a statement sets them.
+const INDEXED: [&str; 5] =
+    [", active = ?", ", created = ?", ", title = ?", ", workspace = ?", ", parent = ?"];
+
+/// Their values.
+fn indexed(fields: &HeadFields) -> [ToSqlOutput<'_>; 5] {
+    [
+        (-fields.active.as_millisecond()).into(),
+        (-fields.created.as_millisecond()).into(),
+        fields.title.to_lowercase().into(),
+        text(fields.workspace.as_ref().map(AsRef::as_ref)),
+        text(fields.parent.as_ref().map(AsRef::as_ref)),
+    ]
+}
+
+fn text(text: Option<&str>) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(text.into())
 }
 
 fn json_of(fields: &HeadFields) -> Result<String> {

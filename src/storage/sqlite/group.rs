@@ -23,101 +23,95 @@ const MOST: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    queue: Mutex<VecDeque<Arc<Waiting>>>,
+    queue: Mutex<VecDeque<Waiting>>,
     /// Held by whoever runs requests. Its queue is emptied before it is let go.
     leader: Mutex<()>,
 }
 
-/// A request that waits, and its answer.
+/// A request that waits, and where its answer will be.
 #[derive(Debug)]
 struct Waiting {
     request: Request,
-    answer: Mutex<Option<Result<Appended>>>,
+    answer: Arc<Answer>,
 }
+
+type Answer = Mutex<Option<Result<Appended>>>;
 
 /// Takes the request out again if nobody waits for its answer any more.
 struct Place<'g> {
     group: &'g Group,
-    waiting: Arc<Waiting>,
+    answer: Arc<Answer>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        lock(&self.group.queue).retain(|other| !Arc::ptr_eq(other, &self.waiting));
+        lock(&self.group.queue).retain(|waiting| !Arc::ptr_eq(&waiting.answer, &self.answer));
     }
 }
 
 impl Engine {
     /// Appends together with all who append now.
     pub(super) async fn append(self: &Arc<Self>, request: Request) -> Result<Appended> {
-        let waiting = Arc::new(Waiting { request, answer: Mutex::default() });
-        lock(&self.group.queue).push_back(Arc::clone(&waiting));
-        let place = Place { group: &self.group, waiting };
+        let answer = Arc::<Answer>::default();
+        lock(&self.group.queue).push_back(Waiting { request, answer: Arc::clone(&answer) });
+        let place = Place { group: &self.group, answer };
         step_back().await;
-        self.run_until_answered(&place.waiting)
+        self.run_until_answered(&place.answer)
     }
 
-    fn run_until_answered(self: &Arc<Self>, waiting: &Waiting) -> Result<Appended> {
+    fn run_until_answered(self: &Arc<Self>, answer: &Answer) -> Result<Appended> {
         loop {
-            if let Some(answer) = lock(&waiting.answer).take() {
+            if let Some(answer) = lock(answer).take() {
                 return answer;
             }
             let leading = lock(&self.group.leader);
             // While this one waited another may have led.
-            if lock(&waiting.answer).is_some() {
+            if lock(answer).is_some() {
                 continue;
             }
             let mut queue = lock(&self.group.queue);
             let most = MOST.min(queue.len());
-            let together: Vec<Arc<Waiting>> = queue.drain(..most).collect();
+            let together: Vec<Waiting> = queue.drain(..most).collect();
             drop(queue);
             if together.is_empty() {
                 // Whoever took this one has panicked.
                 let message = "the storage panicked; it is not known whether the batch is there";
                 return Err(Error::new(ErrorKind::Indeterminate, message));
             }
-            self.run(&together);
+            self.run(together);
             drop(leading);
         }
     }
 
     /// Runs requests in one transaction, and answers all of them.
-    fn run(self: &Arc<Self>, together: &[Arc<Waiting>]) {
-        let requests = together.iter().map(|waiting| &waiting.request);
-        let synced = requests.clone().any(|r| r.batch.durability > Durability::Buffered);
+    fn run(self: &Arc<Self>, together: Vec<Waiting>) {
+        let synced = together.iter().any(|w| w.request.batch.durability > Durability::Buffered);
         let sync = if synced { Sync::Full } else { Sync::Normal };
+        let alone = together.len() == 1;
+        let asked = together.iter().map(|w| (w.request.key.clone(), Arc::clone(&w.answer)));
+        let asked: Vec<_> = asked.collect();
         let outcome = self.database.write(sync, |transaction| {
-            let alone = together.len() == 1;
-            let run = |request| one(transaction, self, request, alone);
-            requests.map(run).collect::<Result<Vec<_>, SqliteError>>()
+            let run = |waiting: Waiting| one(transaction, self, waiting.request, alone);
+            together.into_iter().map(run).collect::<Result<Vec<_>, SqliteError>>()
         });
         let answers = match outcome {
             Ok(answers) => answers,
             // All of them failed alike.
             Err(error) => {
                 let error = Error::from(error);
-                together.iter().map(|_| Err(error.clone())).collect()
+                asked.iter().map(|_| Err(error.clone())).collect()
             }
         };
         let mut left = Left::default();
-        for (waiting, answer) in together.iter().zip(answers) {
+        for ((key, place), answer) in asked.iter().zip(answers) {
             if let Ok(done) = &answer {
                 left.add(done.left);
+                self.watchers.hints.send(key);
             }
-            self.answer(waiting, answer);
+            let answer = answer.map(|done| done.appended);
+            *lock(place) = Some(answer.map_err(|error| error.with("session", &key.id)));
         }
         self.texts_came(left);
-    }
-
-    fn answer(&self, waiting: &Waiting, answer: Result<Done>) {
-        let key = &waiting.request.key;
-        let answer = answer.map(|done| done.appended);
-        let answer = answer.map_err(|error| error.with("session", &key.id));
-        let is_there = answer.is_ok();
-        *lock(&waiting.answer) = Some(answer);
-        if is_there {
-            self.watchers.hints.send(key);
-        }
     }
 }
 
@@ -126,7 +120,7 @@ impl Engine {
 fn one(
     transaction: &Connection,
     engine: &Engine,
-    request: &Request,
+    request: Request,
     alone: bool,
 ) -> Result<Result<Done>, SqliteError> {
     if !alone {
