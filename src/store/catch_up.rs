@@ -117,7 +117,7 @@ async fn reload(shared: &Arc<Shared>, records: &[Record]) -> Result<()> {
     resolve(&mut live, records);
     let pending = std::mem::take(&mut live.pending);
     loaded.fold_mut().keep_transient_of(live.fold());
-    *live.fold_mut() = loaded.fold().clone();
+    live.replace(loaded.fold().clone());
     (live.head, live.start) = (loaded.head, loaded.start);
     (live.since_checkpoint, live.damage) = (loaded.since_checkpoint, loaded.damage);
     (live.superseded, live.useful) = (0, loaded.useful);

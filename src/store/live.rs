@@ -195,6 +195,12 @@ impl Live {
         &mut self.fold
     }
 
+    /// Puts what was read anew in the place of all that is known.
+    pub(crate) fn replace(&mut self, fold: Fold) {
+        *self.fold_mut() = fold;
+        self.shown = Shown::default();
+    }
+
     /// The state, and a number by which it is known again.
     pub(crate) fn state(&self) -> (Fold, u64) {
         (self.fold.clone(), self.version)
@@ -378,6 +384,7 @@ impl fmt::Debug for Shared {
 
 #[cfg(test)]
 mod tests {
+    use crate::part::Markdown;
     use crate::{ChatStore, MemoryStorage, NewSession};
 
     #[test]
@@ -389,6 +396,31 @@ mod tests {
                 drop(chat.subscribe());
             }
             assert!(chat.shared.lock().subscribers.len() <= 1);
+        });
+    }
+
+    /// In a log that was repaired a turn may follow another one than before.
+    #[test]
+    fn the_branch_is_walked_anew_once_everything_was_read_anew() {
+        pollster::block_on(async {
+            let store = ChatStore::builder(MemoryStorage::new()).build().await.unwrap();
+            let mut chats = Vec::new();
+            for branches in [true, false] {
+                let chat = store.local().create(NewSession::new()).await.unwrap();
+                chat.record("one", [Markdown::new("1")]).await.unwrap();
+                let two = chat.record("two", [Markdown::new("2")]).await.unwrap();
+                let three = match branches {
+                    true => chat.edit(two, "three").await,
+                    false => chat.ask("three").await,
+                };
+                three.unwrap().complete().await.unwrap();
+                chats.push(chat);
+            }
+            let (fold, _) = chats[1].shared.lock().state();
+            let mut live = chats[0].shared.lock();
+            assert_eq!(live.shown().0, 2);
+            live.replace(fold);
+            assert_eq!(live.shown().0, 3);
         });
     }
 }

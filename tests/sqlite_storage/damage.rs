@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chatkeep::part::Markdown;
-use chatkeep::storage::{FullText, Maintenance, ReadRange, Revision, Storage, Term, TextQuery};
+use chatkeep::storage::{
+    Batch, FullText, HeadFields, Maintenance, ReadRange, Revision, Storage, Term, TextQuery,
+};
 use chatkeep::{ChatStore, ErrorKind, ListQuery, NewSession, OwnerId, Query};
 
 use crate::common::*;
@@ -85,6 +87,10 @@ fn a_damaged_head_hides_no_other_session() {
     let error = wait(storage.head(&key("s"))).unwrap_err();
     assert_eq!((error.kind(), error.context("session")), (ErrorKind::Corrupt, Some("s")));
     assert_eq!(add(&storage, &key("s"), 4, 5, 1).unwrap_err().kind(), ErrorKind::Corrupt);
+    // Nor does a batch with a head of its own pass: by the damaged one nobody is fenced off.
+    let with_head = Batch { head: Some(HeadFields::new(at())), ..batch(4, 5, 1) };
+    let error = wait(storage.append(&key("s"), expected(5), with_head)).unwrap_err();
+    assert_eq!((error.kind(), error.context("session")), (ErrorKind::Corrupt, Some("s")));
     let page = wait(storage.list(&OwnerId::local(), &ListQuery::new(), None)).unwrap();
     assert_eq!(page.items.len(), 2);
     add(&storage, &key("other"), 4, 3, 1).unwrap();
@@ -92,7 +98,7 @@ fn a_damaged_head_hides_no_other_session() {
 
 #[test]
 fn a_damaged_head_keeps_no_session_from_being_deleted() {
-    for damage in ["'not JSON'", "7", "'{\"title\":5}'"] {
+    for damage in ["'not JSON'", "7", "'{\"title\":5}'", "x'80'", "CAST(x'80' AS TEXT)"] {
         let (_dir, storage) =
             damaged(&format!("UPDATE sessions SET head = {damage} WHERE session = 's'"));
         let error = wait(storage.head(&key("s"))).unwrap_err();

@@ -2,9 +2,9 @@
 //!
 //! What a list sorts and chooses by is in columns; the head's fields are there whole as JSON.
 
+use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
-
 use serde::Deserialize;
 
 use super::error::SqliteError;
@@ -218,11 +218,17 @@ impl Stored {
     pub(crate) fn standing(&self) -> Result<Standing> {
         #[derive(Deserialize)]
         struct Fields {
+            #[serde(rename = "created")]
+            _created: Timestamp,
+            #[serde(rename = "active")]
+            _active: Timestamp,
             #[serde(default)]
             epoch: u64,
         }
 
-        let Fields { epoch } = fields_of(&self.json)?;
+        // What is never left out says that it is a head: that there is no epoch in what is none says
+        // nothing.
+        let Fields { epoch, .. } = fields_of(&self.json)?;
         Ok(Standing { incarnation: self.incarnation, revision: self.revision, epoch })
     }
 }
@@ -234,6 +240,17 @@ fn is(stored: &Value, value: &ToSqlOutput<'_>) -> bool {
         ToSqlOutput::Owned(value) => stored == value,
         _ => false,
     }
+}
+
+/// Where a session is, and its life: nothing else of it need be sound.
+pub(crate) fn life(
+    connection: &Connection,
+    key: &SessionKey,
+) -> Result<Option<(SessionRow, Incarnation)>> {
+    let Some(row) = row_of(connection, key)? else { return Ok(None) };
+    let mut query = connection.prepare_cached("SELECT incarnation FROM sessions WHERE id = ?1")?;
+    let life = unsigned(query.query_row([row.id], |row| row.get(0))?);
+    Ok(Some((row, Incarnation::new(life.map_err(|error| named(error, key))?))))
 }
 
 /// A session's life and token, which differ after each change.
@@ -511,7 +528,7 @@ impl Filter {
 }
 
 /// The first whole millisecond at or after a time.
-pub(super) fn up(time: jiff::Timestamp) -> i64 {
+pub(super) fn up(time: Timestamp) -> i64 {
     let millis = time.as_nanosecond().div_euclid(1_000_000);
     let part = i128::from(time.as_nanosecond().rem_euclid(1_000_000) > 0);
     // The range of times in milliseconds is far smaller.
@@ -658,7 +675,7 @@ fn session_of(
 fn listed(row: &Row<'_>, error: SqliteError) -> Result<Head> {
     let SqliteError::Damaged { problem } = error else { return Err(error) };
     let active = row.get::<_, i64>(6)?.checked_neg().unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_millisecond(active)
+    let at = Timestamp::from_millisecond(active)
         .map_err(|e| SqliteError::damaged(format!("a session's time: {e}")))?;
     Ok(listing::unreadable(at, &problem))
 }

@@ -33,8 +33,8 @@ impl Engine {
         key: &SessionKey,
     ) -> Result<PurgeReceipt, SqliteError> {
         // What the head says is not looked at: a damaged session can be removed.
-        let stored = catalogue::find(transaction, key)?.ok_or_else(|| session_not_found(key))?;
-        let (session, incarnation) = (stored.row, stored.incarnation);
+        let life = catalogue::life(transaction, key)?;
+        let (session, incarnation) = life.ok_or_else(|| session_not_found(key))?;
         let all = records::all(session)?;
         let range = [*all.start(), *all.end()];
         let bytes = transaction.query_row(

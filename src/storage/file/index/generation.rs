@@ -1,6 +1,6 @@
 //! Which database file is the index.
 //!
-//! `index/current` names it, and is replaced in one step. A file that is damaged, of another
+//! `index/current` names it, and is replaced in one step. A file that is damaged, of a newer
 //! version or missing is never mended: another one takes its place under a new name, so that a
 //! process which has the old one open is not disturbed, and notices by the name.
 

@@ -65,12 +65,12 @@ impl<'q> Asked<'q> {
     pub(super) fn count(&self, digest: &[u8]) -> Result<Option<Counted>> {
         let damaged = || SqliteError::damaged("a turn's digest is not what was written");
         let Some((&VERSION, mut rest)) = digest.split_first() else { return Err(damaged()) };
-        let mut length = 0;
+        let mut length = 0_u64;
         for role in ROLES {
             let (of_role, after) = decode_length(rest).ok_or_else(damaged)?;
             rest = after;
             if self.query.role.is_none_or(|asked| asked == role) {
-                length += of_role as u64;
+                length = length.checked_add(of_role as u64).ok_or_else(damaged)?;
             }
         }
         let (repeated, []) = rest.as_chunks() else { return Err(damaged()) };

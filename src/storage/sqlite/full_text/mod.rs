@@ -80,7 +80,8 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
     set_rules(connection)
 }
 
-/// The table `digests`. A text that was indexed before there was one has none.
+/// The table `digests`. A text that was indexed before there was one has none, and none outlives its
+/// text, whoever changes that: a program that knows nothing of digests may have the file open.
 pub(crate) fn create_digests(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
         "CREATE TABLE digests (
@@ -89,7 +90,13 @@ pub(crate) fn create_digests(connection: &Connection) -> Result<()> {
            turn INTEGER NOT NULL,
            at INTEGER NOT NULL,
            digest BLOB NOT NULL
-         )",
+         );
+         CREATE TRIGGER docs_deleted AFTER DELETE ON docs BEGIN
+           DELETE FROM digests WHERE doc = old.doc;
+         END;
+         CREATE TRIGGER docs_updated AFTER UPDATE ON docs BEGIN
+           DELETE FROM digests WHERE doc = old.doc;
+         END;",
     )?)
 }
 
@@ -157,7 +164,7 @@ pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     while let Some(row) = rows.next()? {
         let session = SessionRow { id: row.get(1)?, owner: row.get(2)? };
         let doc: i64 = row.get(0)?;
-        match waiting::text_of(unsigned(row.get(5)?)?, row.get(4), row.get_ref(3)?) {
+        match waiting::text_of(row.get(5), row.get(4), row.get_ref(3)?) {
             Ok(text) => {
                 let first = start(text.at.as_millisecond());
                 spill = spill.max(i64::saturating_sub(doc, first));
@@ -281,7 +288,8 @@ pub(crate) fn remove_turn(
 /// Removes the texts of all of a session's turns.
 pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
     waiting::remove_session(connection, session)?;
-    if indexed_turns(connection, session)?.is_empty() {
+    let any = "SELECT 1 FROM docs INDEXED BY docs_turn WHERE session = ?1";
+    if !connection.prepare_cached(any)?.exists([session.id])? {
         return Ok(());
     }
     let taken_out = take_out_session(connection, session);
@@ -429,9 +437,7 @@ enum Change {
 /// Takes a number's tokens out of the index.
 fn take_out(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
     let passages = passages::decode(&stored.bytes)?;
-    index(connection, Change::Remove, stored.doc, session, &passages)?;
-    connection.prepare_cached("DELETE FROM digests WHERE doc = ?1")?.execute([stored.doc])?;
-    Ok(())
+    index(connection, Change::Remove, stored.doc, session, &passages).map(drop)
 }
 
 /// Adds a text's tokens to the index under a number.

@@ -101,7 +101,12 @@ pub(super) fn decode_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     loop {
         let (byte, after) = rest.split_first()?;
         rest = after;
-        length |= usize::from(byte & 0x7f).checked_shl(shift)?;
+        let part = usize::from(byte & 0x7f);
+        let placed = part.checked_shl(shift)?;
+        if placed >> shift != part {
+            return None;
+        }
+        length |= placed;
         shift += 7;
         if byte & 0x80 == 0 {
             return Some((length, rest));

@@ -132,8 +132,7 @@ impl<'s> Search<'s> {
     ) -> Result<(Vec<Found>, Option<Place>)> {
         let after = after.as_ref().map(Place::order);
         let mut found = Vec::new();
-        let is_new = |order: &Order| after.as_ref().is_none_or(|after| order > after);
-        let is_asked = |order: &Order| is_new(order);
+        let is_asked = |order: &Order| after.as_ref().is_none_or(|after| order > after);
         let mut more = false;
         self.walk(after.as_ref(), is_asked, |hit| {
             more = found.len() == limit;
@@ -162,7 +161,8 @@ impl<'s> Search<'s> {
             if found.len() == RANKED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let newest = found.first().map(|found: &Found| found.order.clone());
-        let counted: Vec<&Counted> = found.iter().filter_map(|f| f.counted.as_ref()).collect();
+        let counted = found.iter().map(|found| found.counted.as_ref());
+        let counted: Vec<&Counted> = counted.collect::<Option<_>>().ok_or_else(missing)?;
         let mut ranked: Vec<(f64, Found)> = scan::scores(&counted).into_iter().zip(found).collect();
         // Of two that are as good the newer one comes first.
         ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));

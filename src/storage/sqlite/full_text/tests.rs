@@ -32,6 +32,8 @@ enum Step {
     /// Indexes what waits, as if there were too much of it.
     Settle(bool),
     Rebuild,
+    /// As if these turns had been indexed before there were digests.
+    LoseDigests(u64),
 }
 
 const WORDS: [&str; 9] =
@@ -62,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6_usize).prop_map(Step::RemoveSession),
         6 => any::<bool>().prop_map(Step::Settle),
         1 => Just(Step::Rebuild),
+        2 => (0..4_u64).prop_map(Step::LoseDigests),
     ]
 }
 
@@ -158,6 +161,12 @@ fn apply(connection: &Connection, model: &mut Model, step: Step) {
         }
         Step::Settle(running) => settle_some(connection, running).map(drop).unwrap(),
         Step::Rebuild => rebuild(connection).unwrap(),
+        Step::LoseDigests(turn) => {
+            connection
+                .execute("DELETE FROM digests WHERE turn = ?1", [turn as i64])
+                .map(drop)
+                .unwrap();
+        }
     }
 }
 
@@ -293,7 +302,12 @@ fn a_removed_text_leaves_no_byte_in_the_tables() {
     remove_session(&connection, row).unwrap();
     assert!(!bytes().contains("canary"));
     assert!(bytes().contains("stays"));
+    assert_eq!(digests(&connection), 200);
     check_integrity(&connection);
+}
+
+fn digests(connection: &Connection) -> i64 {
+    connection.query_row("SELECT count(*) FROM digests", (), |row| row.get(0)).unwrap()
 }
 
 fn waits(connection: &Connection) -> i64 {
@@ -386,11 +400,7 @@ fn a_rebuild_mends_what_can_no_longer_be_read() {
             assert_eq!(connection.execute(&there, ()).unwrap(), 1);
             let query = TextQuery::new(vec![Term::new("word").unwrap()]);
             // A row that nothing refers to yet is missed by nobody.
-            let missed = match settles {
-                // Nor is a time that stands in the digest too.
-                true => !harm.starts_with("UPDATE docs SET at"),
-                false => !harm.starts_with("DELETE FROM docs"),
-            };
+            let missed = settles || !harm.starts_with("DELETE FROM docs");
             let searched = search(&connection, &key.owner, &query, None);
             assert_eq!(searched.is_err(), missed, "{harm}, {settles}");
             // What cannot be indexed holds up nothing else.
@@ -453,10 +463,13 @@ fn an_owner_who_wrote_last_finds_what_is_far_behind_others() {
 #[test]
 fn digests_that_are_lost_are_missed_by_nobody_and_damaged_ones_are_mended() {
     let (_, fields) = session(0);
+    // By their lengths alone, the second would be last.
+    let texts = ["one word in a text", "an word and an word", "word", "word pie"];
     for (harm, is_damage) in [
         ("DELETE FROM digests", false),
         ("UPDATE digests SET digest = x''", true),
         ("UPDATE digests SET digest = x'0100'", true),
+        ("UPDATE digests SET digest = x'01ffffffffffffffffff01ffffffffffffffffff010000'", true),
         ("UPDATE digests SET digest = 'none'", true),
         ("UPDATE digests SET turn = -1", true),
         ("UPDATE digests SET at = 'then'", true),
@@ -464,7 +477,7 @@ fn digests_that_are_lost_are_missed_by_nobody_and_damaged_ones_are_mended() {
         let connection = database();
         let (key, _) = session(0);
         let row = catalogue::upsert(&connection, &key, &head(fields.clone())).unwrap();
-        for (turn, text) in [(1, "word"), (2, "word after word"), (3, "another word here")] {
+        for (turn, text) in (1..).zip(texts) {
             set(&connection, row, &turn_text(turn, 1_000, text));
         }
         settle_all(&connection).unwrap();
@@ -474,20 +487,66 @@ fn digests_that_are_lost_are_missed_by_nobody_and_damaged_ones_are_mended() {
             let page = search(&connection, &key.owner, &query, None)?;
             Ok::<_, SqliteError>(page.items.iter().map(|hit| hit.turn.get()).collect::<Vec<_>>())
         };
-        assert_eq!(ranked().unwrap(), [1, 2, 3]);
+        assert_eq!(ranked().unwrap(), [3, 2, 4, 1]);
         connection.execute(harm, ()).unwrap();
         match ranked() {
-            Ok(turns) => assert_eq!((turns, is_damage), (vec![1, 2, 3], false), "{harm}"),
+            Ok(turns) => assert_eq!((turns, is_damage), (vec![3, 2, 4, 1], false), "{harm}"),
             Err(damage) => {
                 assert_eq!((damage.kind(), is_damage), (ErrorKind::Corrupt, true), "{harm}")
             }
         }
         rebuild(&connection).unwrap();
-        assert_eq!(ranked().unwrap(), [1, 2, 3], "{harm}");
-        let digests = "SELECT count(*) FROM digests";
-        assert_eq!(connection.query_row(digests, (), |row| row.get(0)), Ok(3));
+        assert_eq!(ranked().unwrap(), [3, 2, 4, 1], "{harm}");
+        assert_eq!(digests(&connection), 4);
         remove_session(&connection, row).unwrap();
-        assert_eq!(connection.query_row(digests, (), |row| row.get(0)), Ok(0));
+        assert_eq!(digests(&connection), 0);
+    }
+}
+
+/// A program that knows nothing of digests may have the file open.
+#[test]
+fn no_digest_outlives_its_text_whoever_changes_that() {
+    for change in [
+        "DELETE FROM docs WHERE turn = 2",
+        "UPDATE docs SET text = x'01' WHERE turn = 2",
+        "UPDATE docs SET turn = 9 WHERE turn = 2",
+    ] {
+        let connection = database();
+        let (key, fields) = session(0);
+        let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+        for turn in 1..=3 {
+            set(&connection, row, &turn_text(turn, 1_000, "word"));
+        }
+        settle_all(&connection).unwrap();
+        assert_eq!(digests(&connection), 3);
+        connection.execute(change, ()).unwrap();
+        assert_eq!(digests(&connection), 2, "{change}");
+    }
+}
+
+#[test]
+fn a_text_of_no_turn_holds_up_neither_a_rebuild_nor_a_deletion() {
+    for harm in ["-1", "'x'"] {
+        for rebuilds in [false, true] {
+            let connection = database();
+            let (key, fields) = session(0);
+            let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+            for turn in 1..=3 {
+                set(&connection, row, &turn_text(turn, 1_000, "word"));
+            }
+            settle_all(&connection).unwrap();
+            let harm = format!("UPDATE docs SET turn = {harm} WHERE turn = 2");
+            connection.execute(&harm, ()).unwrap();
+            if rebuilds {
+                rebuild(&connection).unwrap();
+                assert_eq!((found(&connection, "word"), digests(&connection)), (2, 2), "{harm}");
+            }
+            remove_session(&connection, row).unwrap();
+            assert_eq!((found(&connection, "word"), digests(&connection)), (0, 0), "{harm}");
+            let docs = connection.query_row("SELECT count(*) FROM docs", (), |row| row.get(0));
+            assert_eq!(docs, Ok(0));
+            check_integrity(&connection);
+        }
     }
 }
 

@@ -216,19 +216,21 @@ pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool
 /// The text in a row that begins with its number, time and passages.
 pub(super) fn read(row: &Row<'_>) -> Result<TurnText> {
     let (_, turn) = parts(row.get(0)?);
-    text_of(turn, row.get(1), row.get_ref(2)?)
+    text_of(Ok(turn.cast_signed()), row.get(1), row.get_ref(2)?)
 }
 
 /// A text as it is stored.
 pub(super) fn text_of(
-    turn: u64,
+    turn: rusqlite::Result<i64>,
     at: rusqlite::Result<i64>,
     text: ValueRef<'_>,
 ) -> Result<TurnText> {
-    let damaged =
-        |error: &dyn std::fmt::Display| SqliteError::damaged(format!("a text's time: {error}"));
-    let at = at.map_err(|error| damaged(&error))?;
-    let at = Timestamp::from_millisecond(at).map_err(|error| damaged(&error))?;
+    let damaged = |what, error: &dyn std::fmt::Display| {
+        SqliteError::damaged(format!("a text's {what}: {error}"))
+    };
+    let turn = unsigned(turn.map_err(|error| damaged("turn", &error))?)?;
+    let at = at.map_err(|error| damaged("time", &error))?;
+    let at = Timestamp::from_millisecond(at).map_err(|error| damaged("time", &error))?;
     let passages = passages::decode(text.as_blob().map_err(other)?)?;
     Ok(TurnText { turn: TurnId::new(turn), at, passages })
 }
