@@ -39,7 +39,8 @@ impl IdSource for RandomIds {
     fn next_id(&self) -> String {
         // A clock that stands before 1970 cannot be said in such an id, which is random all the same.
         let millis = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid().to_string()
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid();
+        id.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
     }
 
     fn next_u64(&self) -> u64 {

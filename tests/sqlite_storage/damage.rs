@@ -148,7 +148,8 @@ fn a_damaged_text_is_read_anew_when_the_index_is_rebuilt() {
 fn a_waiting_text_whose_session_is_lost_holds_up_no_search() {
     let (dir, storage) = store();
     add(&storage, &key("s"), 1, 0, 1).unwrap();
-    raw(dir.path()).execute_batch("INSERT INTO waiting VALUES (999 << 32, 0, x'00')").unwrap();
+    let lost = "INSERT INTO waiting (id, at, text) VALUES (999 << 32, 0, x'00')";
+    raw(dir.path()).execute_batch(lost).unwrap();
     let query = TextQuery::new(vec![Term::new("apple").unwrap()]);
     let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();
     assert_eq!(hits.page.items.len(), 0);

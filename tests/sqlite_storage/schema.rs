@@ -14,7 +14,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     let before = std::fs::read(path(dir.path())).unwrap();
     let error = wait(SqliteStorage::open(path(dir.path()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 3");
+    insta::assert_snapshot!(error, @"unsupported version: the database has schema 99, this version reads up to 4");
     assert_eq!(std::fs::read(path(dir.path())).unwrap(), before);
 }
 
@@ -42,14 +42,19 @@ fn the_schema_is_what_it_was() {
     let sql = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
                WHERE name NOT LIKE 'texts_%' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
     let names: String = connection.query_row(sql, (), |row| row.get(0)).unwrap();
-    insta::assert_snapshot!(names, @"blobs blobs_blob digests docs docs_deleted docs_turn docs_updated documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones waiting words");
+    insta::assert_snapshot!(names, @"blobs blobs_blob digests docs docs_deleted docs_turn docs_updated documents dropped dropped_session facts full_text owners records sessions sessions_active sessions_created sessions_parent sessions_session sessions_title sessions_workspace store texts tombstones waiting waiting_deleted words");
     let version = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(version("user_version").unwrap(), 3);
+    assert_eq!(version("user_version").unwrap(), 4);
     assert_eq!(version("application_id").unwrap(), 0x636b_7053);
 }
 
-const NO_DIGESTS: &str =
-    "DROP TRIGGER docs_deleted; DROP TRIGGER docs_updated; DROP TABLE digests;";
+/// Brings a database back to version 2.
+const WITHOUT_LATER: &str = "
+    DROP TRIGGER docs_deleted; DROP TRIGGER docs_updated; DROP TABLE digests;
+    DROP TRIGGER waiting_deleted; ALTER TABLE waiting DROP COLUMN facts_at;
+    ALTER TABLE waiting DROP COLUMN state; ALTER TABLE waiting DROP COLUMN model;
+    ALTER TABLE waiting DROP COLUMN input_tokens; ALTER TABLE waiting DROP COLUMN output_tokens;
+    ALTER TABLE waiting DROP COLUMN duration_ms; PRAGMA user_version = 2;";
 
 /// Texts used to be indexed without a digest.
 #[test]
@@ -70,7 +75,7 @@ fn what_is_indexed_in_an_older_database_is_ranked() {
     wait(storage.maintenance().scrub()).unwrap();
     assert_eq!(ranked(&storage), [3, 2, 4, 1]);
     drop(storage);
-    raw(dir.path()).execute_batch(&format!("{NO_DIGESTS} PRAGMA user_version = 2")).unwrap();
+    raw(dir.path()).execute_batch(WITHOUT_LATER).unwrap();
     assert_eq!(ranked(&open(dir.path())), [3, 2, 4, 1]);
 }
 
@@ -83,7 +88,7 @@ fn what_waits_in_an_older_database_is_found() {
     wait(storage.append(&key("s"), expected(0), batch)).unwrap();
     drop(storage);
     let older = raw(dir.path());
-    older.execute_batch(NO_DIGESTS).unwrap();
+    older.execute_batch(WITHOUT_LATER).unwrap();
     older.execute_batch(
             "CREATE TABLE pending_texts (
                id INTEGER PRIMARY KEY,

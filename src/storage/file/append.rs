@@ -43,7 +43,7 @@ impl Engine {
         rules::check_batch(expected, &batch, &capabilities())?;
         let texts = std::mem::take(&mut batch.texts);
         let held = self.lock_session(key)?;
-        let landed = self.append_locked(key, expected, &batch);
+        let landed = self.append_locked(key, expected, batch);
         drop(held);
         let (appended, mut change) = landed.map_err(|error| error.with("session", &key.id))?;
         change.texts = texts;
@@ -56,7 +56,7 @@ impl Engine {
         &self,
         key: &SessionKey,
         expected: Expected,
-        batch: &Batch,
+        batch: Batch,
     ) -> Result<(Appended, Change)> {
         if self.is_poisoned(key) {
             let file = self.disk.show(&self.layout.log(key));
@@ -71,9 +71,9 @@ impl Engine {
             log => log,
         };
         if let Some(log) = &log
-            && self.has_landed(key, log, expected, batch)?
+            && self.has_landed(key, log, expected, &batch)?
         {
-            let appended = self.settle(key, log, batch)?;
+            let appended = self.settle(key, log, &batch)?;
             let start = rules::place_of(expected);
             let through = batch.records.last().map_or(start, |record| record.revision);
             let change = Change { before: None, start, through, ..Change::of(log) };
@@ -205,12 +205,7 @@ impl Engine {
 
     /// The first batch: the file appears with all of it, whatever durability is asked for, since
     /// an empty log could not be told from a damaged one.
-    fn create(
-        &self,
-        key: &SessionKey,
-        life: Incarnation,
-        batch: &Batch,
-    ) -> Result<(Appended, Log)> {
+    fn create(&self, key: &SessionKey, life: Incarnation, batch: Batch) -> Result<(Appended, Log)> {
         let Some(fields) = batch.head.clone() else {
             return Err(Error::invalid("a session's first batch has no head"));
         };
@@ -232,15 +227,16 @@ impl Engine {
         Ok((Appended { head: log.tail.head(), durability: Durability::Synced }, log))
     }
 
-    fn add(&self, key: &SessionKey, log: Log, batch: &Batch) -> Result<(Appended, Log)> {
+    fn add(&self, key: &SessionKey, log: Log, batch: Batch) -> Result<(Appended, Log)> {
         let lines = std::mem::take(&mut *lock(&self.lines));
+        let durability = batch.durability;
         let mut encoded = encode(&log.tail, batch, lines)?;
         self.write_tail(key, &log, &encoded.bytes)?;
         if encoded.bytes.capacity() <= MOST_KEPT {
             encoded.bytes.clear();
             *lock(&self.lines) = encoded.bytes;
         }
-        let durability = self.sync_log(key, &log, batch.durability)?;
+        let durability = self.sync_log(key, &log, durability)?;
         log.positions.note_new(log.tail.revision.next(), log.tail.end);
         let log = Log { len: encoded.tail.end, tail: Arc::new(encoded.tail), ..log };
         self.remember(key, &log);
@@ -342,8 +338,9 @@ impl Engine {
 }
 
 /// Puts the batch's lines into `bytes`, which is empty.
-fn encode(tail: &Tail, batch: &Batch, mut bytes: Vec<u8>) -> Result<Encoded> {
-    let fields = batch.head.as_ref().unwrap_or(&tail.head.fields).clone();
+fn encode(tail: &Tail, batch: Batch, mut bytes: Vec<u8>) -> Result<Encoded> {
+    let sets_head = batch.head.is_some();
+    let fields = batch.head.unwrap_or_else(|| tail.head.fields.clone());
     let mut tail =
         Tail { head: LineHead { fields, through: Revision::ZERO, ..tail.head }, ..*tail };
     let start = tail.end;
@@ -354,7 +351,7 @@ fn encode(tail: &Tail, batch: &Batch, mut bytes: Vec<u8>) -> Result<Encoded> {
         }
         // A head is never further from the end than the first block of a reader.
         let far = start + bytes.len() as u64 - tail.head_end > HEAD_DISTANCE;
-        let head = (index == last && (batch.head.is_some() || far)).then_some(&tail.head);
+        let head = (index == last && (sets_head || far)).then_some(&tail.head);
         let more = (last - index) as u64;
         tail.sum = line::encode(record, more, head, tail.sum, &mut bytes)?;
         tail.revision = record.revision.max(tail.head.through);

@@ -1,6 +1,7 @@
 //! The end of a log: where the last whole batch ends, and the head there.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,8 +49,11 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn head(&self) -> Head {
-        let token = VersionToken(format!("{}.{}.{}", self.revision, self.head.base, self.end));
-        self.head.clone().into_head(self.revision, token)
+        // Room for three numbers: a text that grows is moved again and again.
+        let mut token = String::with_capacity(62);
+        // Writing to a `String` cannot fail.
+        let _ = write!(token, "{}.{}.{}", self.revision, self.head.base, self.end);
+        self.head.clone().into_head(self.revision, VersionToken(token))
     }
 
     pub(super) fn standing(&self) -> Standing {

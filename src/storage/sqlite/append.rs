@@ -1,5 +1,7 @@
 //! Adding a batch to a log, within a transaction.
 
+use std::fmt::Write as _;
+
 use rusqlite::Connection;
 
 use super::catalogue::{self, Stored};
@@ -42,7 +44,11 @@ impl Token {
     }
 
     pub(super) fn write(self) -> VersionToken {
-        VersionToken(format!("{}.{}.{}", self.version, self.after, self.batch))
+        // Room for three numbers: a text that grows is moved again and again.
+        let mut token = String::with_capacity(62);
+        // Writing to a `String` cannot fail.
+        let _ = write!(token, "{}.{}.{}", self.version, self.after, self.batch);
+        VersionToken(token)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::storage::rules::Salt;
 const APPLICATION_ID: i32 = 0x636b_7053;
 
 /// A step is never changed once it was released.
-const STEPS: &[Step] = &[first, second, full_text::create_digests];
+const STEPS: &[Step] = &[first, second, full_text::create_digests, facts::create_waiting];
 
 pub(super) const SCHEMA: Schema =
     Schema { application_id: APPLICATION_ID, steps: STEPS, checkpoint_pages: 1_000 };

@@ -1,4 +1,4 @@
-//! The catalogue, the facts and the database, against the model in memory.
+//! The catalogue and the database, against the model in memory.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::catalogue::{self, SessionRow};
+use super::catalogue;
 use super::database::{Database, Fault, Schema, Sync};
-use super::{SqliteError, SqliteStorage, facts};
+use super::{SqliteError, SqliteStorage};
 use crate::error::{Error, ErrorKind};
 use crate::id::{OwnerId, SessionId, TurnId, WorkspaceId};
 use crate::model::{ResponseState, SessionStatus};
 use crate::storage::{
     Appended, Batch, BatchId, Body, Cursor, Durability, Expected, Head, HeadFields, Incarnation,
-    ListOrder, ListQuery, Page, ReadRange, Record, Revision, SessionHead, SessionKey,
-    StatisticsQuery, Storage as _, Totals, TurnFacts, VersionToken, listing,
+    ListOrder, ListQuery, Page, ReadRange, Record, Revision, SessionHead, SessionKey, Storage as _,
+    VersionToken, listing,
 };
 use pollster::block_on as wait;
 
@@ -37,7 +37,7 @@ pub(super) fn head(fields: HeadFields) -> Head {
     }
 }
 
-fn catalogue() -> Connection {
+pub(super) fn catalogue() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     catalogue::create(&connection).unwrap();
     connection
@@ -248,81 +248,6 @@ fn no_list_sorts_all_sessions() {
             }
         }
     }
-}
-
-#[test]
-fn facts_add_up_by_owner_and_time() {
-    let connection = catalogue();
-    facts::create(&connection).unwrap();
-    let row =
-        |id| catalogue::upsert(&connection, &key(id), &head(HeadFields::new(time(5)))).unwrap();
-    let turn = |session: SessionRow, turn, at, state| {
-        let facts = TurnFacts {
-            turn: TurnId::new(turn),
-            at: time(at),
-            state,
-            model: None,
-            input_tokens: 10,
-            output_tokens: 1,
-            duration_ms: None,
-        };
-        facts::put(&connection, session, &facts).unwrap();
-    };
-    let (a, b) = (row("a"), row("b"));
-    turn(a, 1, 10, ResponseState::Streaming);
-    turn(a, 1, 10, ResponseState::Failed);
-    turn(a, 2, 20, ResponseState::Complete);
-    turn(b, 1, 30, ResponseState::Complete);
-    let totals = |from: Option<i64>, before: Option<i64>| {
-        let query = StatisticsQuery { from: from.map(time), before: before.map(time) };
-        facts::totals(&connection, &OwnerId::local(), &query).unwrap()
-    };
-    let expected = Totals { sessions: 2, turns: 3, failed: 1, input_tokens: 30, output_tokens: 3 };
-    assert_eq!(totals(None, None), expected);
-    let expected = Totals { sessions: 1, turns: 1, failed: 0, input_tokens: 10, output_tokens: 1 };
-    assert_eq!(totals(Some(20), Some(30)), expected);
-    facts::remove_session(&connection, a).unwrap();
-    assert_eq!(totals(None, None).turns, 1);
-}
-
-#[test]
-fn facts_that_are_too_large_are_refused_and_sums_are_exact() {
-    let connection = catalogue();
-    facts::create(&connection).unwrap();
-    let row = catalogue::upsert(&connection, &key("a"), &head(HeadFields::new(time(5)))).unwrap();
-    let put = |turn, input_tokens, output_tokens, duration_ms| {
-        let facts = TurnFacts {
-            turn: TurnId::new(turn),
-            at: time(1),
-            state: ResponseState::Complete,
-            model: None,
-            input_tokens,
-            output_tokens,
-            duration_ms,
-        };
-        facts::put(&connection, row, &facts).map_err(|error| Error::from(error).to_string())
-    };
-    let refused =
-        [put(1, u64::MAX, 0, None), put(1, 0, 1 << 63, None), put(1, 0, 0, Some(1 << 63))]
-            .map(|put| put.unwrap_err());
-    insta::assert_snapshot!(refused.join("\n"), @r"
-    limit exceeded: a turn's input_tokens is 18446744073709551615, at most 9223372036854775807
-    limit exceeded: a turn's output_tokens is 9223372036854775808, at most 9223372036854775807
-    limit exceeded: a turn's duration_ms is 9223372036854775808, at most 9223372036854775807
-    ");
-    let totals = || {
-        let query = StatisticsQuery { from: None, before: None };
-        facts::totals(&connection, &OwnerId::local(), &query).map_err(Error::from)
-    };
-    assert_eq!(totals().unwrap().turns, 0);
-    let most = u64::try_from(i64::MAX).unwrap();
-    put(1, most, 3, Some(most)).unwrap();
-    put(2, most, 4, None).unwrap();
-    put(3, 1, 5, None).unwrap();
-    let sums = totals().unwrap();
-    assert_eq!((sums.input_tokens, sums.output_tokens), (u64::MAX, 12));
-    put(3, 2, 5, None).unwrap();
-    insta::assert_snapshot!(totals().unwrap_err(), @"limit exceeded: the sum of input_tokens is 18446744073709551616, too large");
 }
 
 fn create(connection: &Connection) -> Result<(), SqliteError> {

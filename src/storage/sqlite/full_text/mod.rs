@@ -49,7 +49,8 @@ mod words;
 
 pub(crate) use self::search::search;
 pub(crate) use self::waiting::{
-    count, create as create_waiting, is_due, settle, settle_all, settle_some,
+    count, create as create_waiting, is_due, of_session as waiting_rows, settle, settle_all,
+    settle_some,
 };
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
@@ -105,6 +106,11 @@ fn configure(connection: &Connection) -> Result<()> {
     let sql = "INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1), ('automerge', 8)";
     connection.execute(sql, ())?;
     Ok(())
+}
+
+/// The row in which a turn's text may wait.
+pub(crate) fn waiting_row(session: SessionRow, turn: u64) -> Option<i64> {
+    waiting::id_of(session.id, turn)
 }
 
 /// By which rules texts are cut into tokens.

@@ -52,7 +52,9 @@ pub(super) fn parts(id: i64) -> (i64, u64) {
 
 pub(super) fn put(connection: &Connection, id: i64, text: &TurnText) -> Result<()> {
     let (at, bytes) = (text.at.as_millisecond(), passages::encode(&text.passages));
-    let sql = "INSERT OR REPLACE INTO waiting VALUES (?1, ?2, ?3)";
+    // An engine that keeps more in the row keeps it.
+    let sql = "INSERT INTO waiting (id, at, text) VALUES (?1, ?2, ?3)
+               ON CONFLICT (id) DO UPDATE SET at = excluded.at, text = excluded.text";
     connection.prepare_cached(sql)?.execute(params![id, at, bytes])?;
     Ok(())
 }
@@ -63,7 +65,7 @@ pub(super) fn remove(connection: &Connection, id: i64) -> Result<()> {
 }
 
 /// The rows that a session can have.
-fn of_session(session: SessionRow) -> Option<[i64; 2]> {
+pub(crate) fn of_session(session: SessionRow) -> Option<[i64; 2]> {
     let first = id_of(session.id, 0)?;
     Some([first, first + TURNS - 1])
 }

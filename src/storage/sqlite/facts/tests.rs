@@ -1,0 +1,163 @@
+//! Facts, beside their texts and alone.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::TurnId;
+use crate::model::ResponseState;
+use crate::storage::sqlite::catalogue;
+use crate::storage::sqlite::tests::{catalogue, head, key, time};
+use crate::storage::{HeadFields, Passage, PassageRole, TurnText};
+
+fn database() -> Connection {
+    let connection = catalogue();
+    full_text::create(&connection).unwrap();
+    full_text::create_waiting(&connection).unwrap();
+    full_text::create_digests(&connection).unwrap();
+    create(&connection).unwrap();
+    create_waiting(&connection).unwrap();
+    connection
+}
+
+fn row(connection: &Connection, id: &str) -> SessionRow {
+    catalogue::upsert(connection, &key(id), &head(HeadFields::new(time(5)))).unwrap()
+}
+
+fn facts(turn: u64, input_tokens: u64, output_tokens: u64) -> TurnFacts {
+    TurnFacts {
+        turn: TurnId::new(turn),
+        at: time(1),
+        state: ResponseState::Complete,
+        model: Some("model".to_owned()),
+        input_tokens,
+        output_tokens,
+        duration_ms: None,
+    }
+}
+
+#[test]
+fn facts_add_up_by_owner_and_time() {
+    let connection = database();
+    let turn = |session: SessionRow, turn, at, state| {
+        let facts = TurnFacts { at: time(at), state, ..facts(turn, 10, 1) };
+        put(&connection, session, &facts).unwrap();
+    };
+    let (a, b) = (row(&connection, "a"), row(&connection, "b"));
+    turn(a, 1, 10, ResponseState::Streaming);
+    turn(a, 1, 10, ResponseState::Failed);
+    turn(a, 2, 20, ResponseState::Complete);
+    turn(b, 1, 30, ResponseState::Complete);
+    let totals = |from: Option<i64>, before: Option<i64>| {
+        let query = StatisticsQuery { from: from.map(time), before: before.map(time) };
+        totals(&connection, &OwnerId::local(), &query).unwrap()
+    };
+    let expected = Totals { sessions: 2, turns: 3, failed: 1, input_tokens: 30, output_tokens: 3 };
+    assert_eq!(totals(None, None), expected);
+    let expected = Totals { sessions: 1, turns: 1, failed: 0, input_tokens: 10, output_tokens: 1 };
+    assert_eq!(totals(Some(20), Some(30)), expected);
+    remove_session(&connection, a).unwrap();
+    assert_eq!(totals(None, None).turns, 1);
+}
+
+#[test]
+fn facts_that_are_too_large_are_refused_and_sums_are_exact() {
+    let connection = database();
+    let row = row(&connection, "a");
+    let put = |turn, input_tokens, output_tokens, duration_ms| {
+        let facts = TurnFacts { duration_ms, ..facts(turn, input_tokens, output_tokens) };
+        put(&connection, row, &facts).map_err(|error| Error::from(error).to_string())
+    };
+    let refused =
+        [put(1, u64::MAX, 0, None), put(1, 0, 1 << 63, None), put(1, 0, 0, Some(1 << 63))]
+            .map(|put| put.unwrap_err());
+    insta::assert_snapshot!(refused.join("\n"), @r"
+    limit exceeded: a turn's input_tokens is 18446744073709551615, at most 9223372036854775807
+    limit exceeded: a turn's output_tokens is 9223372036854775808, at most 9223372036854775807
+    limit exceeded: a turn's duration_ms is 9223372036854775808, at most 9223372036854775807
+    ");
+    let totals = || {
+        let query = StatisticsQuery { from: None, before: None };
+        totals(&connection, &OwnerId::local(), &query).map_err(Error::from)
+    };
+    assert_eq!(totals().unwrap().turns, 0);
+    let most = u64::try_from(i64::MAX).unwrap();
+    put(1, most, 3, Some(most)).unwrap();
+    put(2, most, 4, None).unwrap();
+    put(3, 1, 5, None).unwrap();
+    let sums = totals().unwrap();
+    assert_eq!((sums.input_tokens, sums.output_tokens), (u64::MAX, 12));
+    put(3, 2, 5, None).unwrap();
+    insta::assert_snapshot!(totals().unwrap_err(), @"limit exceeded: the sum of input_tokens is 18446744073709551616, too large");
+}
+
+/// What happens to a turn's facts and its text, which may wait with them.
+#[derive(Debug, Clone)]
+enum Step {
+    Text(usize, u64),
+    Facts(usize, u64, u64),
+    RemoveText(usize, u64),
+    RemoveFacts(usize),
+    Settle,
+    Rebuild,
+    Damage,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // A row's number has no room for the last one.
+    let turn = || (0..3_usize, prop_oneof![4 => 0..5_u64, 1 => Just(1 << 32)]);
+    prop_oneof![
+        6 => turn().prop_map(|(session, turn)| Step::Text(session, turn)),
+        6 => (turn(), 1..100_u64).prop_map(|((s, turn), tokens)| Step::Facts(s, turn, tokens)),
+        1 => turn().prop_map(|(session, turn)| Step::RemoveText(session, turn)),
+        1 => (0..3_usize).prop_map(Step::RemoveFacts),
+        3 => Just(Step::Settle),
+        1 => Just(Step::Rebuild),
+        1 => Just(Step::Damage),
+    ]
+}
+
+fn apply(connection: &Connection, model: &mut BTreeMap<(usize, u64), u64>, step: Step) {
+    let row = |session: usize| row(connection, &format!("s{session}"));
+    match step {
+        Step::Text(session, turn) => {
+            let (role, kind) = (PassageRole::User, "request".to_owned());
+            let passages = vec![Passage { role, kind, text: "text".to_owned() }];
+            let text = TurnText { turn: TurnId::new(turn), at: time(1), passages };
+            full_text::put_all(connection, [(row(session), &text)]).unwrap();
+        }
+        Step::Facts(session, turn, tokens) => {
+            put(connection, row(session), &facts(turn, tokens, 0)).unwrap();
+            model.insert((session, turn), tokens);
+        }
+        Step::RemoveText(session, turn) => {
+            full_text::remove_turn(connection, row(session), TurnId::new(turn)).unwrap();
+        }
+        Step::RemoveFacts(session) => {
+            remove_session(connection, row(session)).unwrap();
+            model.retain(|(of, _), _| *of != session);
+        }
+        Step::Settle => full_text::settle_some(connection, true).map(drop).unwrap(),
+        Step::Rebuild => full_text::rebuild(connection).unwrap(),
+        Step::Damage => {
+            connection.execute("UPDATE waiting SET text = x'ff'", ()).map(drop).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn facts_are_counted_once_wherever_they_stand(steps in proptest::collection::vec(step(), 0..40)) {
+        let connection = database();
+        let mut model = BTreeMap::new();
+        for step in steps {
+            apply(&connection, &mut model, step);
+            let found = totals(&connection, &OwnerId::local(), &StatisticsQuery::default()).unwrap();
+            let expected = (model.len() as u64, model.values().sum());
+            assert_eq!((found.turns, found.input_tokens), expected);
+        }
+    }
+}
