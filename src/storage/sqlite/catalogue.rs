@@ -104,7 +104,8 @@ pub(crate) fn update(
     head: &Head,
 ) -> Result<()> {
     let json = json_of(&head.fields)?;
-    if before.is_some_and(|before| before.json == json) {
+    let is_sound = |before: &Stored| before.indexed.iter().all(Option::is_some);
+    if before.is_some_and(|before| before.json == json && is_sound(before)) {
         return advance(connection, row, head);
     }
     let mut bound = vec![ToSqlOutput::from(row.id)];
@@ -113,7 +114,7 @@ pub(crate) fn update(
         status = ?6, pinned = ?7, tags = ?8, agent = ?9, turns = ?10, state = ?11, head = ?12"
         .to_owned();
     for (index, (column, value)) in INDEXED.into_iter().zip(indexed(&head.fields)).enumerate() {
-        let old = before.and_then(|before| before.indexed.get(index));
+        let old = before.and_then(|before| before.indexed.get(index)?.as_ref());
         if !old.is_some_and(|old| is(old, &value)) {
             bound.push(value);
             sql.push_str(column);
@@ -186,8 +187,8 @@ pub(crate) struct Stored {
     pub(crate) base: Revision,
     pub(crate) token: VersionToken,
     json: String,
-    /// In the order of [`INDEXED`].
-    indexed: [Value; 5],
+    /// In the order of [`INDEXED`]; none that is damaged, which is the same as no other.
+    indexed: [Option<Value>; 5],
 }
 
 impl Stored {
@@ -200,7 +201,7 @@ impl Stored {
             token: VersionToken(row.get(3)?),
             json: text_of_head(row.get_ref(4)?)?.to_owned(),
             row: SessionRow { id: row.get(5)?, owner: row.get(6)? },
-            indexed: [row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?],
+            indexed: [7, 8, 9, 10, 11].map(|index| row.get(index).ok()),
         })
     }
 

@@ -35,7 +35,8 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
     )?)
 }
 
-/// The columns of facts in the table `waiting`: none where there is no state.
+/// The columns of facts in the table `waiting`: none where there is no state. Damaged ones, and those of
+/// no session, hold up nothing.
 pub(crate) fn create_waiting(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
         "ALTER TABLE waiting ADD COLUMN facts_at INTEGER;
@@ -44,7 +45,11 @@ pub(crate) fn create_waiting(connection: &Connection) -> Result<()> {
          ALTER TABLE waiting ADD COLUMN input_tokens INTEGER;
          ALTER TABLE waiting ADD COLUMN output_tokens INTEGER;
          ALTER TABLE waiting ADD COLUMN duration_ms INTEGER;
-         CREATE TRIGGER waiting_deleted AFTER DELETE ON waiting WHEN old.state IS NOT NULL BEGIN
+         CREATE TRIGGER waiting_deleted AFTER DELETE ON waiting
+         WHEN old.state IS NOT NULL AND old.facts_at IS NOT NULL
+           AND old.input_tokens IS NOT NULL AND old.output_tokens IS NOT NULL
+           AND EXISTS (SELECT 1 FROM sessions WHERE id = old.id >> 32)
+         BEGIN
            INSERT OR REPLACE INTO facts (session, turn, at, state, model, input_tokens,
              output_tokens, duration_ms)
            VALUES (old.id >> 32, old.id & 0xffffffff, old.facts_at, old.state, old.model,

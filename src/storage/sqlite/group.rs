@@ -24,7 +24,7 @@ const MOST: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Group {
     queue: Mutex<VecDeque<Waiting>>,
-    /// Held by whoever runs requests. Its queue is emptied before it is let go.
+    /// Held by whoever runs requests.
     leader: Mutex<()>,
 }
 
@@ -104,12 +104,15 @@ impl Engine {
         };
         let mut left = Left::default();
         for ((key, place), answer) in asked.iter().zip(answers) {
-            if let Ok(done) = &answer {
+            let is_there = answer.is_ok();
+            let answer = answer.map(|done| {
                 left.add(done.left);
+                done.appended
+            });
+            *lock(place) = Some(answer.map_err(|error| error.with("session", &key.id)));
+            if is_there {
                 self.watchers.hints.send(key);
             }
-            let answer = answer.map(|done| done.appended);
-            *lock(place) = Some(answer.map_err(|error| error.with("session", &key.id)));
         }
         self.texts_came(left);
     }

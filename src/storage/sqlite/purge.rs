@@ -46,8 +46,8 @@ impl Engine {
         let of_session = [session.id];
         let blobs = transaction.execute("DELETE FROM blobs WHERE session = ?1", of_session)?;
         transaction.execute("DELETE FROM dropped WHERE session = ?1", of_session)?;
-        full_text::remove_session(transaction, session)?;
         facts::remove_session(transaction, session)?;
+        full_text::remove_session(transaction, session)?;
         catalogue::remove(transaction, key)?;
         transaction.execute(
             "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)",

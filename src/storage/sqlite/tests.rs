@@ -182,6 +182,20 @@ fn where_a_session_stands_is_known_without_its_head() {
 }
 
 #[test]
+fn a_damaged_column_hides_no_sound_head_and_is_mended() {
+    let connection = catalogue();
+    let head = head(HeadFields { title: "title".to_owned(), ..HeadFields::new(time(5)) });
+    let row = catalogue::upsert(&connection, &key("a"), &head).unwrap();
+    let damage = "UPDATE sessions SET title = CAST(x'80' AS TEXT)";
+    connection.execute(damage, ()).unwrap();
+    assert_eq!(catalogue::get(&connection, &key("a")).unwrap(), Some((row, head.clone())));
+    let stored = catalogue::find(&connection, &key("a")).unwrap().unwrap();
+    catalogue::update(&connection, row, Some(&stored), &head).unwrap();
+    let title = connection.query_row("SELECT title FROM sessions", (), |row| row.get(0));
+    assert_eq!(title, Ok("title".to_owned()));
+}
+
+#[test]
 fn an_id_is_never_used_again_and_only_positions_advance() {
     let connection = catalogue();
     let mut head = head(HeadFields::new(time(5)));

@@ -97,9 +97,9 @@ fn replace(
     session: SessionRow,
     extracted: &Extracted,
 ) -> Result<(), SqliteError> {
+    facts::remove_session(transaction, session)?;
     full_text::remove_session(transaction, session)?;
     full_text::put_all(transaction, extracted.texts.iter().map(|text| (session, text)))?;
-    facts::remove_session(transaction, session)?;
     extracted.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))
 }
 

@@ -92,6 +92,63 @@ fn facts_that_are_too_large_are_refused_and_sums_are_exact() {
     insta::assert_snapshot!(totals().unwrap_err(), @"limit exceeded: the sum of input_tokens is 18446744073709551616, too large");
 }
 
+fn wait(connection: &Connection, session: SessionRow, turn: u64) {
+    let passages = vec![Passage {
+        role: PassageRole::User,
+        kind: "request".to_owned(),
+        text: "text".to_owned(),
+    }];
+    let text = TurnText { turn: TurnId::new(turn), at: time(2), passages };
+    full_text::put_all(connection, [(session, &text)]).unwrap();
+}
+
+fn stored(connection: &Connection) -> Vec<String> {
+    let sql = "SELECT concat_ws(' ', session, turn, at, state, model, input_tokens, output_tokens,
+                 duration_ms) FROM facts";
+    let mut query = connection.prepare(sql).unwrap();
+    let rows = query.query_map((), |row| row.get(0)).unwrap();
+    rows.collect::<rusqlite::Result<_>>().unwrap()
+}
+
+#[test]
+fn facts_that_waited_are_kept_as_they_were() {
+    let connection = database();
+    let session = row(&connection, "a");
+    wait(&connection, session, 3);
+    let duration_ms = Some(6);
+    put(&connection, session, &TurnFacts { duration_ms, ..facts(3, 4, 5) }).unwrap();
+    assert_eq!(stored(&connection), [""; 0]);
+    full_text::settle_all(&connection).unwrap();
+    assert_eq!(stored(&connection), ["1 3 1 complete model 4 5 6"]);
+    wait(&connection, session, 3);
+    put(&connection, session, &facts(3, 7, 5)).unwrap();
+    remove_session(&connection, session).unwrap();
+    full_text::remove_session(&connection, session).unwrap();
+    assert_eq!(stored(&connection), [""; 0]);
+}
+
+#[test]
+fn damaged_facts_and_those_of_no_session_hold_up_no_text() {
+    for harm in [
+        "UPDATE waiting SET input_tokens = NULL",
+        "UPDATE waiting SET output_tokens = NULL, text = x'ff'",
+        "UPDATE waiting SET facts_at = NULL",
+        "DELETE FROM sessions",
+    ] {
+        let connection = database();
+        let session = row(&connection, "a");
+        wait(&connection, session, 3);
+        put(&connection, session, &facts(3, 4, 5)).unwrap();
+        connection.execute(harm, ()).unwrap();
+        let query = StatisticsQuery::default();
+        totals(&connection, &OwnerId::local(), &query).unwrap();
+        full_text::settle_all(&connection).unwrap();
+        full_text::rebuild(&connection).unwrap();
+        assert_eq!(full_text::count(&connection).unwrap(), 0, "{harm}");
+        assert_eq!(stored(&connection), [""; 0], "{harm}");
+    }
+}
+
 /// What happens to a turn's facts and its text, which may wait with them.
 #[derive(Debug, Clone)]
 enum Step {
@@ -121,12 +178,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn apply(connection: &Connection, model: &mut BTreeMap<(usize, u64), u64>, step: Step) {
     let row = |session: usize| row(connection, &format!("s{session}"));
     match step {
-        Step::Text(session, turn) => {
-            let (role, kind) = (PassageRole::User, "request".to_owned());
-            let passages = vec![Passage { role, kind, text: "text".to_owned() }];
-            let text = TurnText { turn: TurnId::new(turn), at: time(1), passages };
-            full_text::put_all(connection, [(row(session), &text)]).unwrap();
-        }
+        Step::Text(session, turn) => wait(connection, row(session), turn),
         Step::Facts(session, turn, tokens) => {
             put(connection, row(session), &facts(turn, tokens, 0)).unwrap();
             model.insert((session, turn), tokens);
