@@ -140,7 +140,8 @@ pub(crate) fn rules_of(connection: &Connection) -> Result<Ordering> {
 
 fn found_rules(connection: &Connection) -> Result<Option<String>> {
     let sql = "SELECT value FROM full_text WHERE name = 'tokens'";
-    Ok(connection.prepare_cached(sql)?.query_row((), |row| row.get(0)).optional()?)
+    let text = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_str().ok().map(str::to_owned));
+    Ok(connection.prepare_cached(sql)?.query_row((), text).optional()?.flatten())
 }
 
 /// The numbers in rules, which tell newer from older ones.

@@ -266,19 +266,22 @@ fn one_of_many_fitting_sessions_is_found_by_looking_at_it() {
 
 #[test]
 fn texts_that_were_cut_by_other_rules_are_cut_anew() {
-    let connection = database();
-    let (key, fields) = session(0);
-    let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
-    set(&connection, row, &turn_text(1, 0, "word"));
-    settle_some(&connection, true).unwrap();
-    assert!(is_current(&connection).unwrap());
-    connection.execute("UPDATE full_text SET value = 'old' WHERE name = 'tokens'", ()).unwrap();
-    connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ()).unwrap();
-    assert!(!is_current(&connection).unwrap());
-    rebuild(&connection).unwrap();
-    assert!(is_current(&connection).unwrap());
-    let query = TextQuery::new(vec![Term::new("word").unwrap()]);
-    assert_eq!(search(&connection, &key.owner, &query, None).unwrap().items.len(), 1);
+    for rules in ["'old'", "1", "x'80'", "NULL"] {
+        let connection = database();
+        let (key, fields) = session(0);
+        let row = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+        set(&connection, row, &turn_text(1, 0, "word"));
+        settle_some(&connection, true).unwrap();
+        assert!(is_current(&connection).unwrap());
+        let change = format!("UPDATE full_text SET value = {rules} WHERE name = 'tokens'");
+        connection.execute(&change, ()).unwrap();
+        connection.execute("INSERT INTO texts (texts) VALUES ('delete-all')", ()).unwrap();
+        assert!(!is_current(&connection).unwrap(), "{rules}");
+        assert!(can_index(&connection).unwrap());
+        assert!(is_current(&connection).unwrap());
+        let query = TextQuery::new(vec![Term::new("word").unwrap()]);
+        assert_eq!(search(&connection, &key.owner, &query, None).unwrap().items.len(), 1);
+    }
 }
 
 #[test]
