@@ -151,6 +151,57 @@ fn a_damaged_full_text_is_built_anew_and_keeps_no_session_from_being_deleted_the
     }
 }
 
+/// The engine comes across most of this damage only when it commits.
+#[test]
+fn a_damaged_full_text_fails_nothing_that_is_written() {
+    type Write = (&'static str, fn(&SqliteStorage) -> Result<()>);
+    let many = |storage: &SqliteStorage| {
+        let mut many = batch(2, 5, 1);
+        many.texts = (1..=300).map(|turn| text(turn, "quince")).collect();
+        wait(storage.append(&key("s3"), expected(5), many)).map(drop)
+    };
+    let together = |storage: &SqliteStorage| {
+        let both = ["s3", "s4"].map(|id| {
+            let mut many = batch(2, 5, 1);
+            many.texts = (1..=300).map(|turn| text(turn, "quince")).collect();
+            (key(id), many)
+        });
+        let appends = both.map(|(key, many)| async move {
+            storage.append(&key, expected(5), many).await.map(drop)
+        });
+        wait(join_all(appends)).into_iter().collect()
+    };
+    let scrub = |storage: &SqliteStorage| {
+        let mut one = batch(2, 5, 1);
+        one.texts = vec![text(1, "quince")];
+        wait(storage.append(&key("s3"), expected(5), one))?;
+        wait(storage.scrub())
+    };
+    let writes: [Write; 4] = [
+        ("a deletion", |storage| wait(storage.purge(&key("s3"))).map(drop)),
+        ("a scrub", scrub),
+        ("many texts", many),
+        ("many texts of two sessions", together),
+    ];
+    for change in DAMAGED_TEXTS {
+        for (what, write) in writes {
+            let (dir, storage) = store();
+            fill(&storage, 20);
+            wait(storage.scrub()).unwrap();
+            assert!(raw(dir.path()).execute(change, ()).unwrap() > 0, "{change}");
+            write(&storage).unwrap_or_else(|error| panic!("{what} after {change}: {error}"));
+            let there = wait(storage.head(&key("s3"))).unwrap().is_some();
+            assert_eq!(there, what != "a deletion");
+            // Nothing of the damage is left to whoever comes next.
+            wait(storage.purge(&key("s4"))).unwrap();
+            wait(storage.rebuild_index(&|_| {})).unwrap();
+            wait(storage.purge(&key("s5"))).unwrap();
+            assert_eq!(found(&storage, "n5").unwrap(), 0, "{what} after {change}");
+            assert_eq!(found(&storage, "n6").unwrap(), 5, "{what} after {change}");
+        }
+    }
+}
+
 #[test]
 fn what_the_engine_says_of_a_damaged_full_text_is_damage() {
     for change in [

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chatkeep::part::Markdown;
 use chatkeep::storage::{
-    Batch, FullText, HeadFields, Maintenance, ReadRange, Revision, Storage, Term, TextQuery,
+    Batch, FullText, HeadFields, Maintenance, ReadRange, Revision, StatisticsQuery, Storage,
+    StorageExt, Term, TextOrder, TextQuery, copy_store,
 };
-use chatkeep::{ChatStore, ErrorKind, ListQuery, NewSession, OwnerId, Query};
+use chatkeep::{ChatStore, ErrorKind, ListQuery, MemoryStorage, NewSession, OwnerId, Query};
 
 use crate::common::*;
 
@@ -94,6 +95,144 @@ fn a_damaged_head_hides_no_other_session() {
     let page = wait(storage.list(&OwnerId::local(), &ListQuery::new(), None)).unwrap();
     assert_eq!(page.items.len(), 2);
     add(&storage, &key("other"), 4, 3, 1).unwrap();
+}
+
+/// By what was its id nobody finds it any more, but all that it holds is there.
+#[test]
+fn a_damaged_id_hides_no_other_session_and_is_made_anew_by_a_rebuild() {
+    for damage in ["''", "'a/b'", "x'80'", "CAST(x'80' AS TEXT)"] {
+        let (dir, storage) = store();
+        for (number, id) in (1..).zip(["s", "t", "u"]) {
+            let mut batch = batch(number, 0, 2);
+            batch.texts = vec![text(1, "apple"), text(2, "pear")];
+            wait(storage.append(&key(id), expected(0), batch)).unwrap();
+        }
+        let change = format!("UPDATE sessions SET session = {damage} WHERE session = 't'");
+        assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+        let ids = |limit: usize| {
+            let query = ListQuery::new().limit(limit);
+            let listed = wait(storage.list_all(&OwnerId::local(), &query)).unwrap();
+            listed.into_iter().map(|one| one.key.id.to_string()).collect::<Vec<_>>()
+        };
+        for limit in [1, 2, 3] {
+            assert_eq!(ids(limit), ["s", "u"], "{damage}, {limit}");
+        }
+        for indexed in [false, true] {
+            if indexed {
+                wait(storage.scrub()).unwrap();
+            }
+            assert_eq!(searched(&storage, "apple"), (2, false), "{damage}");
+            assert_eq!(relevant(&storage, "apple"), 2, "{damage}");
+        }
+        wait(storage.purge(&key("u"))).unwrap();
+        // Whoever copies is told that something would be missing.
+        let copied = wait(async { copy_store(&storage, &MemoryStorage::new()).await });
+        assert_eq!(copied.unwrap_err().kind(), ErrorKind::Corrupt, "{damage}");
+        wait(storage.rebuild_index(&|_| {})).unwrap();
+        assert_eq!(ids(3), ["recovered-2", "s"], "{damage}");
+        let found = read_all(&storage, &key("recovered-2")).unwrap();
+        assert_eq!((revisions(&found), &*found.damage), (vec![1, 2], &[][..]));
+        assert_eq!(searched(&storage, "apple"), (2, false), "{damage}");
+    }
+}
+
+#[test]
+fn what_lists_choose_by_is_made_anew_from_the_heads() {
+    for damage in [
+        "active = 'then'",
+        "active = 5",
+        "title = 'forged'",
+        "title = x'80'",
+        "status = 'trashed'",
+        "pinned = 1",
+        "workspace = 'w'",
+        "tags = 5",
+    ] {
+        let (dir, storage) = store();
+        for (number, id) in (1..).zip(["s", "t", "u"]) {
+            let mut batch = batch(number, 0, 2);
+            batch.head.as_mut().unwrap().title = format!("Title of {id}");
+            wait(storage.append(&key(id), expected(0), batch)).unwrap();
+        }
+        let rows = || {
+            let sql =
+                "SELECT active, created, title, status, pinned, workspace, tags FROM sessions";
+            let connection = raw(dir.path());
+            let mut rows = connection.prepare(sql).unwrap();
+            let values = |row: &rusqlite::Row<'_>| (0..7).map(|index| row.get(index)).collect();
+            let rows: Vec<Vec<rusqlite::types::Value>> =
+                rows.query_map((), values).unwrap().map(Result::unwrap).collect();
+            rows
+        };
+        let before = rows();
+        let change = format!("UPDATE sessions SET {damage} WHERE session = 't'");
+        assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+        assert_ne!(rows(), before);
+        wait(storage.rebuild_index(&|_| {})).unwrap();
+        assert_eq!(rows(), before, "{damage}");
+    }
+}
+
+#[test]
+fn what_is_derived_is_made_anew_where_it_is_missing() {
+    for missing in [
+        "TABLE docs",
+        "TABLE digests",
+        "TABLE waiting",
+        "TABLE full_text",
+        "TABLE facts",
+        "TABLE words",
+        "TABLE texts",
+        "TRIGGER docs_deleted",
+        "TRIGGER waiting_deleted",
+        "INDEX docs_turn",
+        "INDEX sessions_active",
+        "INDEX sessions_session",
+    ] {
+        let (dir, storage) = store();
+        wait(async {
+            let storage = Arc::new(storage);
+            let store = ChatStore::builder_on(Arc::clone(&storage) as _).build().await?;
+            let me = store.local();
+            let chat = me.create(NewSession::new()).await?;
+            for _ in 0..3 {
+                chat.record("an apple", [Markdown::new("a pear")]).await?;
+            }
+            let (owner, query) = (&OwnerId::local(), StatisticsQuery::default());
+            let apple = || me.search(Query::parse("apple").unwrap());
+            let schema = || {
+                let sql = "SELECT type || ' ' || name, sql FROM sqlite_schema ORDER BY 1";
+                let connection = raw(dir.path());
+                let mut rows = connection.prepare(sql).unwrap();
+                let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                let rows = rows.query_map((), read).unwrap();
+                rows.collect::<Result<Vec<(String, Option<String>)>, _>>().unwrap()
+            };
+            let statistics = Storage::statistics(&*storage).unwrap();
+            let totals = || statistics.totals(owner, &query);
+            let before = (schema(), totals().await?);
+            storage.scrub().await?;
+            raw(dir.path()).execute_batch(&format!("DROP {missing}")).unwrap();
+            for failure in [
+                apple().await.err(),
+                me.list(ListQuery::new()).await.err(),
+                totals().await.err(),
+                chat.record("an apple", [Markdown::new("a pear")]).await.err(),
+            ] {
+                assert!(failure.is_none_or(|e| e.kind() == ErrorKind::Corrupt), "{missing}");
+            }
+            // Whoever opens it now can build it anew as well.
+            drop(open(dir.path()));
+            store.rebuild_index(&|_| {}).await?;
+            let after = (schema(), totals().await?);
+            assert_eq!(after.0, before.0, "{missing}");
+            assert_eq!(apple().await?.hits.len() as u64, after.1.turns, "{missing}");
+            me.delete(chat.id()).await?;
+            assert_eq!(apple().await?.hits.len(), 0, "{missing}");
+            Ok::<_, chatkeep::Error>(())
+        })
+        .unwrap_or_else(|error| panic!("{missing}: {error}"));
+    }
 }
 
 #[test]
@@ -212,6 +351,12 @@ fn indexed() -> (tempfile::TempDir, chatkeep::SqliteStorage) {
     wait(storage.append(&key("s"), expected(0), batch)).unwrap();
     wait(storage.maintenance().scrub()).unwrap();
     (dir, storage)
+}
+
+fn relevant(storage: &chatkeep::SqliteStorage, word: &str) -> usize {
+    let mut query = TextQuery::new(vec![Term::new(word).unwrap()]);
+    query.order = TextOrder::Relevance;
+    wait(storage.search(&OwnerId::local(), &query, None)).unwrap().page.items.len()
 }
 
 fn searched(storage: &chatkeep::SqliteStorage, word: &str) -> (usize, bool) {

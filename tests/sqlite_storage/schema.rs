@@ -19,6 +19,25 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_schema_that_is_not_of_its_version_is_damage_and_left_as_it_is() {
+    for version in [-1, 0, 1, 3] {
+        let (dir, storage) = store();
+        add(&storage, &key("s"), 1, 0, 1).unwrap();
+        drop(storage);
+        raw(dir.path()).pragma_update(None, "user_version", version).unwrap();
+        let opened = wait(SqliteStorage::open(path(dir.path())));
+        if version == 3 {
+            // All that the last step brings is there already.
+            assert_eq!(read_all(&opened.unwrap(), &key("s")).unwrap().records.len(), 1);
+            continue;
+        }
+        assert_eq!(opened.unwrap_err().kind(), ErrorKind::Corrupt, "{version}");
+        raw(dir.path()).pragma_update(None, "user_version", 4).unwrap();
+        assert_eq!(read_all(&open(dir.path()), &key("s")).unwrap().records.len(), 1);
+    }
+}
+
+#[test]
 fn other_files_are_refused_and_left_as_they_are() {
     let dir = tempdir();
     raw(dir.path()).execute_batch("CREATE TABLE notes (text)").unwrap();

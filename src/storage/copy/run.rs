@@ -59,7 +59,13 @@ impl Copying<'_> {
         let query = ListQuery::new().order(ListOrder::Created).limit(1_000);
         let mut all = Vec::new();
         for owner in owners {
+            let before = self.from.count(owner, &query).await?;
             let listed = self.from.list_all(owner, &query).await?;
+            let there = before.min(self.from.count(owner, &query).await?);
+            if (listed.len() as u64) < there {
+                let problem = format!("{} of {there} sessions can be listed", listed.len());
+                return Err(Error::corrupt(problem).with("owner", owner));
+            }
             all.extend(listed.into_iter().map(|session| session.key));
         }
         Ok(all)

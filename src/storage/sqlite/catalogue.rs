@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use serde::Deserialize;
 
 use super::error::SqliteError;
+use crate::error::ErrorKind;
 use crate::id::{OwnerId, SessionId};
 use crate::model::{ResponseState, SessionStatus};
 use crate::storage::listing::{self, MAX_LIMIT, Place, PlaceKey};
@@ -23,7 +24,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 ///
 /// Ids are never used again. Times are negative milliseconds: the newest is the first.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
-    Ok(connection.execute_batch(
+    connection.execute_batch(
         "CREATE TABLE owners (
            number INTEGER PRIMARY KEY AUTOINCREMENT,
            owner TEXT NOT NULL UNIQUE
@@ -48,15 +49,53 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
            turns INTEGER NOT NULL,
            state TEXT,
            head TEXT NOT NULL
-         );
-         CREATE UNIQUE INDEX sessions_session ON sessions (owner, session);
-         CREATE INDEX sessions_active ON sessions (owner, active, session);
-         CREATE INDEX sessions_created ON sessions (owner, created, session);
-         CREATE INDEX sessions_title ON sessions (owner, title, session);
-         CREATE INDEX sessions_workspace ON sessions (owner, workspace, active, session)
-           WHERE workspace IS NOT NULL;
-         CREATE INDEX sessions_parent ON sessions (owner, parent) WHERE parent IS NOT NULL;",
+         );",
+    )?;
+    create_indexes(connection)
+}
+
+/// The indexes of `sessions` that are not there.
+pub(super) fn create_indexes(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "CREATE UNIQUE INDEX IF NOT EXISTS sessions_session ON sessions (owner, session);
+         CREATE INDEX IF NOT EXISTS sessions_active ON sessions (owner, active, session);
+         CREATE INDEX IF NOT EXISTS sessions_created ON sessions (owner, created, session);
+         CREATE INDEX IF NOT EXISTS sessions_title ON sessions (owner, title, session);
+         CREATE INDEX IF NOT EXISTS sessions_workspace
+           ON sessions (owner, workspace, active, session) WHERE workspace IS NOT NULL;
+         CREATE INDEX IF NOT EXISTS sessions_parent
+           ON sessions (owner, parent) WHERE parent IS NOT NULL;",
     )?)
+}
+
+/// Sets what lists choose by from the heads, as far as these are sound. A session whose id is damaged
+/// gets a new one, by which it is found again.
+pub(super) fn restore(connection: &Connection) -> Result<()> {
+    let mut ids = connection.prepare("SELECT id FROM sessions")?;
+    let ids = ids.query_map((), |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    for id in ids {
+        let mut query = connection.prepare_cached(
+            "SELECT incarnation, revision, base, token, head, session, owner FROM sessions
+             WHERE id = ?1",
+        )?;
+        let (name, row, head) = query.query_one([id], |row| {
+            let place = SessionRow { id, owner: row.get(6)? };
+            Ok((session_id(row.get_ref(5)?), place, head_of(row)))
+        })?;
+        if let Err(damage) = name {
+            let name = format!("recovered-{id}");
+            tracing::warn!(error = %crate::Error::from(damage), name, "a session has a new id");
+            let sql = "UPDATE sessions SET session = ?2 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![id, name])?;
+        }
+        match head {
+            Ok(head) => update(connection, row, None, &head)?,
+            // Lists say so.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A session's place in the tables: what full text and facts know it by.
@@ -279,24 +318,31 @@ fn owner_or_new(connection: &Connection, owner: &OwnerId) -> Result<i64> {
 }
 
 /// The page of an owner's sessions that fit a query. One whose head is damaged is listed with the
-/// reason.
+/// reason; one whose id is cannot be listed, and hides no other.
 pub(super) fn page(
     connection: &Connection,
     owner: &OwnerId,
     query: &ListQuery,
     after: Option<&Cursor>,
 ) -> Result<Page<SessionHead>> {
-    page_of(connection, owner, query, after, listed)
+    page_of(connection, owner, query, after, Damaged::Listed)
 }
 
-/// The same where a damaged head is to be had from somebody else: it is an error here.
+/// The same where a damaged session is to be had from somebody else: it is an error here.
 pub(crate) fn sound_page(
     connection: &Connection,
     owner: &OwnerId,
     query: &ListQuery,
     after: Option<&Cursor>,
 ) -> Result<Page<SessionHead>> {
-    page_of(connection, owner, query, after, |_, error| Err(error))
+    page_of(connection, owner, query, after, Damaged::Fails)
+}
+
+/// What becomes of a damaged session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Damaged {
+    Listed,
+    Fails,
 }
 
 fn page_of(
@@ -304,7 +350,7 @@ fn page_of(
     owner: &OwnerId,
     query: &ListQuery,
     after: Option<&Cursor>,
-    damaged: fn(&Row<'_>, SqliteError) -> Result<Head>,
+    damaged: Damaged,
 ) -> Result<Page<SessionHead>> {
     listing::check(query)?;
     let mark = listing::mark(query);
@@ -322,7 +368,7 @@ fn page_of(
             let next = last.map(|place: Place| listing::encode_cursor(&place)).transpose()?;
             return Ok(Page { items, next });
         }
-        let session = session_of(row, owner, damaged)?;
+        let Some(session) = session_of(row, owner, damaged)? else { continue };
         if items.len() + 1 == query.limit {
             let key = match query.order {
                 ListOrder::Title => PlaceKey::Title(row.get(7)?),
@@ -357,10 +403,10 @@ fn page_sql(owner: i64, query: &ListQuery, after: Option<Place>) -> Result<(Stri
         let id = filter.bind(place.id.as_str().to_owned());
         filter.add(format!("({column}, session) > ({key}, {id})"));
     }
-    let limit = filter.bind(integer(query.limit as u64 + 1)?);
+    // Without a limit: it is not known how many are damaged.
     let sql = format!(
         "SELECT incarnation, revision, base, token, head, session, active, {column} FROM sessions
-         INDEXED BY {index} WHERE {} ORDER BY {column}, session LIMIT {limit}",
+         INDEXED BY {index} WHERE {} ORDER BY {column}, session",
         filter.sql
     );
     Ok((sql, filter.values))
@@ -391,7 +437,7 @@ pub(crate) fn matching(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// A session's id if it is its owner's and fits a query.
+/// A session's id if it is its owner's, fits a query, and is sound.
 pub(crate) fn id_if_fits(
     connection: &Connection,
     row: SessionRow,
@@ -402,9 +448,9 @@ pub(crate) fn id_if_fits(
     // The plus keeps the engine from walking through the owner's sessions.
     let sql = format!("SELECT session FROM sessions WHERE id = {id} AND +{}", filter.sql);
     let mut statement = connection.prepare_cached(&sql)?;
-    let session: Option<String> =
-        statement.query_row(params_from_iter(filter.values), |row| row.get(0)).optional()?;
-    session.map(session_id).transpose()
+    let mut rows = statement.query(params_from_iter(filter.values))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(session_id(row.get_ref(0)?).map_err(left_out).ok())
 }
 
 /// Everyone who has a session, in the order of their ids.
@@ -423,7 +469,7 @@ pub(crate) fn owners(connection: &Connection, after: Option<&Cursor>) -> Result<
     Ok(listing::page_of_names(names, None)?)
 }
 
-/// Every session's address.
+/// The address of every session whose id is sound.
 pub(crate) fn keys(connection: &Connection) -> Result<Vec<SessionKey>> {
     let mut query = connection.prepare(
         "SELECT owners.owner, session FROM sessions JOIN owners ON number = sessions.owner
@@ -434,7 +480,8 @@ pub(crate) fn keys(connection: &Connection) -> Result<Vec<SessionKey>> {
     while let Some(row) = rows.next()? {
         let owner = OwnerId::new(row.get::<_, String>(0)?)
             .map_err(|e| SqliteError::damaged(format!("in owners: {e}")))?;
-        keys.push(SessionKey::new(owner, session_id(row.get(1)?)?));
+        let id = session_id(row.get_ref(1)?).map_err(left_out);
+        keys.extend(id.ok().map(|id| SessionKey::new(owner, id)));
     }
     Ok(keys)
 }
@@ -662,31 +709,44 @@ impl StoredHead {
     }
 }
 
-fn session_of(
-    row: &Row<'_>,
-    owner: &OwnerId,
-    damaged: fn(&Row<'_>, SqliteError) -> Result<Head>,
-) -> Result<SessionHead> {
-    let key = SessionKey::new(owner.clone(), session_id(row.get(5)?)?);
-    let head = head_of(row).or_else(|error| damaged(row, error))?;
-    Ok(SessionHead { key, head })
+fn session_of(row: &Row<'_>, owner: &OwnerId, damaged: Damaged) -> Result<Option<SessionHead>> {
+    let id = match session_id(row.get_ref(5)?) {
+        Ok(id) => id,
+        Err(error) if damaged == Damaged::Listed => {
+            left_out(error);
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let head = match head_of(row) {
+        Err(SqliteError::Damaged { problem }) if damaged == Damaged::Listed => {
+            unreadable(row, &problem)?
+        }
+        head => head?,
+    };
+    Ok(Some(SessionHead { key: SessionKey::new(owner.clone(), id), head }))
 }
 
 /// What is listed of a session whose head is damaged.
-fn listed(row: &Row<'_>, error: SqliteError) -> Result<Head> {
-    let SqliteError::Damaged { problem } = error else { return Err(error) };
+fn unreadable(row: &Row<'_>, problem: &str) -> Result<Head> {
     let active = row.get::<_, i64>(6)?.checked_neg().unwrap_or(i64::MAX);
     let at = Timestamp::from_millisecond(active)
         .map_err(|e| SqliteError::damaged(format!("a session's time: {e}")))?;
-    Ok(listing::unreadable(at, &problem))
+    Ok(listing::unreadable(at, problem))
+}
+
+/// Nobody could ask for a session by an id that is none.
+fn left_out(error: SqliteError) {
+    tracing::warn!(error = %crate::Error::from(error), "a session is left out until a rebuild");
 }
 
 fn named(error: SqliteError, key: &SessionKey) -> SqliteError {
     SqliteError::from(crate::Error::from(error).with("session", &key.id))
 }
 
-fn session_id(id: String) -> Result<SessionId> {
-    SessionId::new(id).map_err(|e| SqliteError::damaged(format!("in sessions: {e}")))
+fn session_id(id: ValueRef<'_>) -> Result<SessionId> {
+    let damaged = |e: &dyn std::fmt::Display| SqliteError::damaged(format!("a session's id: {e}"));
+    SessionId::new(id.as_str().map_err(|e| damaged(&e))?).map_err(|e| damaged(&e))
 }
 
 /// A number as the engine keeps it.

@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::schema::{SCHEMA, salt};
 use super::watch::Watchers;
 use super::{catalogue, full_text, read};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::storage::rules::Salt;
 use crate::storage::{Capabilities, Durability, Head, Incarnation, LogPage, ReadRange, SessionKey};
 
@@ -41,13 +41,15 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let database = Database::open(path, SCHEMA)?;
-        let (salt, rules, is_due) = database.read(|connection| {
-            let rules = full_text::rules_of(connection)?;
-            Ok((salt(connection)?, rules, full_text::is_due(connection)?))
-        })?;
-        if rules == Ordering::Less {
-            database.write(Sync::Normal, full_text::can_index)?;
-        }
+        let salt = database.read(salt)?;
+        let is_due = match look_at_texts(&database) {
+            // Searches say so. The rest of the database is there all the same.
+            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+                tracing::warn!(error = %crate::Error::from(damage), "the full text is damaged");
+                false
+            }
+            looked => looked?,
+        };
         let engine = Arc::new(Self {
             database,
             salt,
@@ -84,6 +86,14 @@ impl Engine {
         self.watchers.hints.send(key);
         Ok(changed)
     }
+}
+
+/// Brings the full text under the present rules; whether texts are to be indexed.
+fn look_at_texts(database: &Database) -> Result<bool, SqliteError> {
+    if database.read(full_text::rules_of)? == Ordering::Less {
+        database.write(Sync::Normal, full_text::can_index)?;
+    }
+    database.read(full_text::is_due)
 }
 
 impl fmt::Debug for Engine {

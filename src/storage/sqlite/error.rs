@@ -81,9 +81,10 @@ fn kind_of(error: &rusqlite::Error) -> ErrorKind {
             | ErrorCode::NotADatabase
             | ErrorCode::ConstraintViolation => ErrorKind::Corrupt,
             ErrorCode::TooBig => ErrorKind::LimitExceeded,
-            _ if message.as_deref().is_some_and(is_damage_of_text) => ErrorKind::Corrupt,
+            _ if message.as_deref().is_some_and(is_damage) => ErrorKind::Corrupt,
             _ => ErrorKind::Unavailable,
         },
+        E::SqlInputError { msg, .. } if is_damage(msg) => ErrorKind::Corrupt,
         // What is stored is not what was written.
         E::QueryReturnedNoRows
         | E::FromSqlConversionFailure(..)
@@ -94,11 +95,19 @@ fn kind_of(error: &rusqlite::Error) -> ErrorKind {
     }
 }
 
-/// FTS5 says so of its own tables, as if the statement were wrong.
-fn is_damage_of_text(message: &str) -> bool {
-    ["invalid fts5 file format", "vtable constructor failed"]
-        .iter()
-        .any(|beginning| message.starts_with(beginning))
+/// What is said of a schema that is not what it was, and by FTS5 of its own tables, as if the statement
+/// were wrong.
+fn is_damage(message: &str) -> bool {
+    const BEGINNINGS: [&str; 6] = [
+        "no such table",
+        "no such column",
+        "no such index",
+        "duplicate column name",
+        "invalid fts5 file format",
+        "vtable constructor failed",
+    ];
+    BEGINNINGS.iter().any(|beginning| message.starts_with(beginning))
+        || message.ends_with("already exists")
 }
 
 impl From<rusqlite::Error> for SqliteError {

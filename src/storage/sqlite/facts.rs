@@ -18,10 +18,10 @@ mod tests;
 
 type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
-/// The table `facts`.
+/// The table `facts` if it is not there.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
-        "CREATE TABLE facts (
+        "CREATE TABLE IF NOT EXISTS facts (
            session INTEGER NOT NULL,
            turn INTEGER NOT NULL,
            at INTEGER NOT NULL,
@@ -38,14 +38,19 @@ pub(crate) fn create(connection: &Connection) -> Result<()> {
 /// The columns of facts in the table `waiting`: none where there is no state. Damaged ones, and those of
 /// no session, hold up nothing.
 pub(crate) fn create_waiting(connection: &Connection) -> Result<()> {
+    let there = "SELECT 1 FROM pragma_table_info('waiting') WHERE name = 'facts_at'";
+    if !connection.prepare(there)?.exists(())? {
+        connection.execute_batch(
+            "ALTER TABLE waiting ADD COLUMN facts_at INTEGER;
+             ALTER TABLE waiting ADD COLUMN state TEXT;
+             ALTER TABLE waiting ADD COLUMN model TEXT;
+             ALTER TABLE waiting ADD COLUMN input_tokens INTEGER;
+             ALTER TABLE waiting ADD COLUMN output_tokens INTEGER;
+             ALTER TABLE waiting ADD COLUMN duration_ms INTEGER;",
+        )?;
+    }
     Ok(connection.execute_batch(
-        "ALTER TABLE waiting ADD COLUMN facts_at INTEGER;
-         ALTER TABLE waiting ADD COLUMN state TEXT;
-         ALTER TABLE waiting ADD COLUMN model TEXT;
-         ALTER TABLE waiting ADD COLUMN input_tokens INTEGER;
-         ALTER TABLE waiting ADD COLUMN output_tokens INTEGER;
-         ALTER TABLE waiting ADD COLUMN duration_ms INTEGER;
-         CREATE TRIGGER waiting_deleted AFTER DELETE ON waiting
+        "CREATE TRIGGER IF NOT EXISTS waiting_deleted AFTER DELETE ON waiting
          WHEN old.state IS NOT NULL AND old.facts_at IS NOT NULL
            AND old.input_tokens IS NOT NULL AND old.output_tokens IS NOT NULL
            AND EXISTS (SELECT 1 FROM sessions WHERE id = old.id >> 32)

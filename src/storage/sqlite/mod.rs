@@ -69,6 +69,10 @@ mod writers;
 /// After a commit whose outcome cannot be known the file is brought in order before anything else
 /// is written; a retry with the same batch lands once.
 ///
+/// Damage hides nothing that is sound: a session whose head is damaged is listed with the reason, one
+/// whose id is damaged is left out until [`rebuild_index`](Maintenance::rebuild_index), and a full text
+/// that is damaged is built anew by whoever changes it next.
+///
 /// What is deleted is overwritten. A deletion cuts the write-ahead log too; where somebody reads
 /// the database for seconds meanwhile, the receipt says that something may remain.
 ///
@@ -261,7 +265,9 @@ impl Maintenance for SqliteStorage {
         self.engine.repair(key)
     }
 
-    /// Checks the whole file, and builds its indexes and the full text anew from its tables.
+    /// Checks the whole file, and builds what is derived anew: its indexes, what lists choose by,
+    /// and the full text. What of it is missing is made; [`FullText::rebuild`] reads the texts then.
+    /// A session whose id is damaged is found again by a new one, `recovered-` with a number.
     async fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
         self.engine.rebuild_index(on_progress)
     }

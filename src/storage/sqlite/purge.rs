@@ -6,7 +6,7 @@ use super::catalogue::{self, integer, unsigned};
 use super::database::Sync;
 use super::engine::Engine;
 use super::error::SqliteError;
-use super::{facts, full_text, records};
+use super::{facts, full_text, records, schema};
 use crate::error::Result;
 use crate::storage::ext::session_not_found;
 use crate::storage::{OnProgress, Progress, PurgeReceipt, SessionKey};
@@ -60,7 +60,7 @@ impl Engine {
     pub(super) fn scrub(&self) -> Result<()> {
         self.database.write(Sync::Full, |transaction| {
             full_text::settle_all(transaction)?;
-            Ok(transaction.execute("INSERT INTO texts (texts) VALUES ('optimize')", ())?)
+            full_text::optimize(transaction)
         })?;
         match self.database.truncate_wal()? {
             true => Ok(()),
@@ -76,7 +76,11 @@ impl Engine {
         tables(&connection)?.iter().try_for_each(|table| check(&connection, Some(table)))?;
         drop(connection);
         on_progress(Progress { done: 1, total });
-        self.database.write(Sync::Full, |transaction| Ok(transaction.execute_batch("REINDEX")?))?;
+        self.database.write(Sync::Full, |transaction| {
+            schema::create_derived(transaction)?;
+            transaction.execute_batch("REINDEX")?;
+            catalogue::restore(transaction)
+        })?;
         on_progress(Progress { done: 2, total });
         self.database.write(Sync::Full, full_text::rebuild)?;
         on_progress(Progress { done: 3, total });

@@ -93,6 +93,16 @@ fn second(connection: &Connection) -> Result<(), SqliteError> {
     )?)
 }
 
+/// Makes what is derived and missing, empty.
+pub(super) fn create_derived(connection: &Connection) -> Result<(), SqliteError> {
+    catalogue::create_indexes(connection)?;
+    facts::create(connection)?;
+    full_text::create_tables(connection)?;
+    full_text::create_waiting(connection)?;
+    full_text::create_digests(connection)?;
+    facts::create_waiting(connection)
+}
+
 /// The salt of the store's tombstones.
 pub(super) fn salt(connection: &Connection) -> Result<Salt, SqliteError> {
     let sql = "SELECT value FROM store WHERE name = 'salt'";

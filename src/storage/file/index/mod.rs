@@ -229,8 +229,7 @@ impl Index {
             if generation.cuts {
                 full_text::settle_all(connection)?;
             }
-            let sql = "INSERT INTO texts (texts) VALUES ('optimize')";
-            Ok(connection.execute(sql, ()).map(drop)?)
+            full_text::optimize(connection)
         });
         self.shared.checked(&generation, optimized)?;
         let cut = generation.database.truncate_wal().map_err(Error::from)?;

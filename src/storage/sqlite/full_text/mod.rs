@@ -60,42 +60,47 @@ const SLOTS: i64 = 4;
 
 /// The tables; [`create_waiting`] and [`create_digests`] add the last ones.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
-    connection.execute_batch(
-        "CREATE TABLE docs (
+    create_tables(connection)?;
+    configure(connection)?;
+    set_rules(connection)
+}
+
+/// Those of them that are not there, which are complete once they are [built anew](rebuild).
+pub(crate) fn create_tables(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS docs (
            doc INTEGER PRIMARY KEY,
            session INTEGER NOT NULL,
            turn INTEGER NOT NULL,
            at INTEGER NOT NULL,
            text BLOB NOT NULL
          );
-         CREATE UNIQUE INDEX docs_turn ON docs (session, turn);
-         CREATE VIRTUAL TABLE texts USING fts5 (
+         CREATE UNIQUE INDEX IF NOT EXISTS docs_turn ON docs (session, turn);
+         CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5 (
            scope, title, user, assistant, tool,
            content = '', columnsize = 0, tokenize = 'ascii'
          );
-         CREATE VIRTUAL TABLE words USING fts5vocab (texts, instance);
-         CREATE TABLE full_text (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-         INSERT INTO full_text VALUES ('spill', 0);",
-    )?;
-    configure(connection)?;
-    set_rules(connection)
+         CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5vocab (texts, instance);
+         CREATE TABLE IF NOT EXISTS full_text (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+         INSERT OR IGNORE INTO full_text VALUES ('spill', 0);",
+    )?)
 }
 
-/// The table `digests`. A text that was indexed before there was one has none, and none outlives its
+/// The table `digests`, if it is not there. A text that was indexed before there was one has none, and none outlives its
 /// text, whoever changes that: a program that knows nothing of digests may have the file open.
 pub(crate) fn create_digests(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
-        "CREATE TABLE digests (
+        "CREATE TABLE IF NOT EXISTS digests (
            doc INTEGER PRIMARY KEY,
            session INTEGER NOT NULL,
            turn INTEGER NOT NULL,
            at INTEGER NOT NULL,
            digest BLOB NOT NULL
          );
-         CREATE TRIGGER docs_deleted AFTER DELETE ON docs BEGIN
+         CREATE TRIGGER IF NOT EXISTS docs_deleted AFTER DELETE ON docs BEGIN
            DELETE FROM digests WHERE doc = old.doc;
          END;
-         CREATE TRIGGER docs_updated AFTER UPDATE ON docs BEGIN
+         CREATE TRIGGER IF NOT EXISTS docs_updated AFTER UPDATE ON docs BEGIN
            DELETE FROM digests WHERE doc = old.doc;
          END;",
     )?)
@@ -155,12 +160,8 @@ fn versions(rules: &str) -> Vec<u32> {
 /// Texts that are damaged are removed, since they can be neither found nor taken out of the index.
 /// Reading their sessions brings them back.
 pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
-    // Without a version of its own, FTS5 does nothing at all. This is its lowest one.
-    connection.execute_batch(
-        "INSERT OR REPLACE INTO texts_config VALUES ('version', 4);
-         INSERT INTO texts (texts) VALUES ('delete-all');
-         DELETE FROM digests;",
-    )?;
+    drop_tokens(connection)?;
+    connection.execute("DELETE FROM digests", ())?;
     configure(connection)?;
     let mut docs = connection.prepare(
         "SELECT doc, docs.session, sessions.owner, text, at, turn FROM docs CROSS JOIN sessions
@@ -220,29 +221,82 @@ pub(crate) fn put_all<'t>(
         texts.sort_unstable_by_key(|(session, text)| (text.at, session.id, text.turn));
     }
     let all_wait = texts.len() < waiting::BATCH || !can_index(connection)?;
+    let mut indexed = Vec::new();
     for (session, text) in texts {
-        let waits = waiting::id_of(session.id, text.turn.get());
-        match waits {
-            Some(id) if all_wait => waiting::put(connection, id, text)?,
-            _ => {
-                waits.map_or(Ok(()), |id| waiting::remove(connection, id))?;
-                index_text(connection, session, text)?;
+        match waiting::id_of(session.id, text.turn.get()) {
+            Some(id) if all_wait => {
+                waiting::put(connection, id, text)?;
+                continue;
             }
+            Some(id) => waiting::remove(connection, id)?,
+            None => {}
         }
+        indexed.push((session, text));
+    }
+    index_texts(connection, indexed)
+}
+
+/// Sets the indexed texts of turns, in order of their times. What cannot be taken out fails nothing.
+///
+/// FTS5 keeps tokens in memory, and comes across damage only when it writes them: at the end of a
+/// transaction, or before a statement that may be undone by itself, as one with triggers. They are
+/// written here, and nothing else is changed in between.
+fn index_texts<'t>(
+    connection: &Connection,
+    texts: impl IntoIterator<Item = (SessionRow, &'t TurnText)>,
+) -> Result<()> {
+    let mut any = false;
+    for (session, text) in texts {
+        let set = || put(connection, session, text);
+        if is_damaged(connection, set())? {
+            rebuild(connection)?;
+            set()?;
+        }
+        any = true;
+    }
+    if any && is_damaged(connection, write_tokens(connection))? {
+        rebuild(connection)?;
     }
     Ok(())
 }
 
-/// Sets the indexed text of a turn. What cannot be taken out fails nothing that follows.
-fn index_text(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
-    match put(connection, session, text) {
+fn write_tokens(connection: &Connection) -> Result<()> {
+    command(connection, "flush")
+}
+
+/// Has FTS5 do something else than to set a text.
+fn command(connection: &Connection, command: &str) -> Result<()> {
+    connection.prepare_cached("INSERT INTO texts (texts) VALUES (?1)")?.execute([command])?;
+    Ok(())
+}
+
+/// Whether a change of the index came across damage: all of the index is dropped then.
+fn is_damaged(connection: &Connection, done: Result<()>) -> Result<bool> {
+    match done {
+        Ok(()) => Ok(false),
         Err(damage) if damage.kind() == ErrorKind::Corrupt => {
             tracing::warn!(error = %Error::from(damage), "the full text is built anew");
-            rebuild(connection)?;
-            put(connection, session, text)
+            drop_tokens(connection).map(|()| true)
         }
-        done => done,
+        Err(other) => Err(other),
     }
+}
+
+fn drop_tokens(connection: &Connection) -> Result<()> {
+    if command(connection, "delete-all").is_err() {
+        // Without a version of its own, FTS5 does nothing at all. This is its lowest one.
+        connection.execute("INSERT OR REPLACE INTO texts_config VALUES ('version', 4)", ())?;
+        command(connection, "delete-all")?;
+    }
+    Ok(())
+}
+
+/// Merges all of the index: nothing is left in it of what was taken out.
+pub(crate) fn optimize(connection: &Connection) -> Result<()> {
+    if is_damaged(connection, command(connection, "optimize"))? {
+        rebuild(connection)?;
+    }
+    Ok(())
 }
 
 fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<()> {
@@ -289,7 +343,7 @@ pub(crate) fn remove_turn(
         return Ok(());
     }
     let none = TurnText { turn, at: jiff::Timestamp::UNIX_EPOCH, passages: Vec::new() };
-    index_text(connection, session, &none)
+    index_texts(connection, [(session, &none)])
 }
 
 /// Removes the texts of all of a session's turns.
@@ -299,15 +353,16 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
     if !connection.prepare_cached(any)?.exists([session.id])? {
         return Ok(());
     }
-    let taken_out = take_out_session(connection, session);
-    connection.prepare_cached("DELETE FROM docs WHERE session = ?1")?.execute([session.id])?;
-    match taken_out {
-        Err(damage) if damage.kind() == ErrorKind::Corrupt => {
-            tracing::warn!(error = %Error::from(damage), "the full text is built anew");
-            rebuild(connection)
-        }
-        done => done,
+    let delete = || {
+        let sql = "DELETE FROM docs WHERE session = ?1";
+        connection.prepare_cached(sql)?.execute([session.id]).map(drop).map_err(SqliteError::from)
+    };
+    let taken_out = take_out_session(connection, session).and_then(|()| delete());
+    if is_damaged(connection, taken_out)? {
+        delete()?;
+        rebuild(connection)?;
     }
+    Ok(())
 }
 
 fn take_out_session(connection: &Connection, session: SessionRow) -> Result<()> {
@@ -321,7 +376,7 @@ fn take_out_session(connection: &Connection, session: SessionRow) -> Result<()> 
     while let Some(row) = rows.next()? {
         take_out(connection, session, &Stored::read(row)?)?;
     }
-    Ok(())
+    write_tokens(connection)
 }
 
 /// The turns of a session that have a text.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
-use super::{Result, can_index, index_text, other, passages};
+use super::{Result, can_index, index_texts, other, passages};
 use crate::error::Error;
 use crate::id::TurnId;
 use crate::model::ResponseState;
@@ -31,11 +31,12 @@ const MOST_RUNNING: Size = Size { texts: 4 * BATCH as u64, bytes: 1 << 20 };
 const TURN_BITS: u32 = 32;
 const TURNS: i64 = 1 << TURN_BITS;
 
-/// The table `waiting`: a row's number is the session's times 2^32 plus the turn's, so that an append
+/// The table `waiting` if it is not there: a row's number is the session's times 2^32 plus the turn's, so that an append
 /// touches one page.
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch(
-        "CREATE TABLE waiting (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, text BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS waiting
+           (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, text BLOB NOT NULL)",
     )?)
 }
 
@@ -208,9 +209,7 @@ pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool
         }
     }
     drop(rows);
-    for (session, text) in texts {
-        index_text(connection, session, &text)?;
-    }
+    index_texts(connection, texts.iter().map(|(session, text)| (*session, text)))?;
     done.iter().try_for_each(|id| remove(connection, *id))?;
     Ok(seen == BATCH && !done.is_empty())
 }
