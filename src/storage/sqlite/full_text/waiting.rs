@@ -209,8 +209,9 @@ pub(crate) fn settle_some(connection: &Connection, running: bool) -> Result<bool
         }
     }
     drop(rows);
-    index_texts(connection, texts.iter().map(|(session, text)| (*session, text)))?;
+    // First, so that what is written takes the pages that become free.
     done.iter().try_for_each(|id| remove(connection, *id))?;
+    index_texts(connection, texts.iter().map(|(session, text)| (*session, text)))?;
     Ok(seen == BATCH && !done.is_empty())
 }
 
