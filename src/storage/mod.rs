@@ -66,7 +66,7 @@ pub use self::head::{
     Head, HeadFields, Incarnation, Running, SessionHead, SessionKey, VersionToken, WriterId,
 };
 pub use self::key_value::{KeyValue, KeyValueStorage};
-pub(crate) use self::listing::fits;
+pub(crate) use self::listing::{fits, unreadable};
 pub use self::memory::MemoryStorage;
 pub use self::query::{Cursor, Hint, ListOrder, ListQuery, Page, WatchFilter};
 pub use self::record::{BatchId, Body, Record, Revision};

@@ -57,12 +57,7 @@ pub(crate) async fn texts(core: &Core, key: &SessionKey) -> Result<(Head, Vec<Tu
 async fn whole(core: &Core, key: &SessionKey) -> Result<Live> {
     let mut live = load::load(core, key, load::MAX_PAGE).await?;
     while live.model().has_earlier() {
-        match load::earlier(core, key, &mut live, load::MAX_PAGE).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                return load::load_damaged(core, key).await;
-            }
-            loaded => loaded?,
-        }
+        load::earlier(core, key, &mut live, load::MAX_PAGE).await?;
     }
     Ok(live)
 }

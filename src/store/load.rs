@@ -100,16 +100,27 @@ pub(crate) fn way_to(model: &ChatModel, turn: TurnId) -> u64 {
     model.first.saturating_sub(turn.get()).min(MAX_PAGE)
 }
 
+/// Reads so many turns further back. Where these are damaged the session is read whole, as far as it can
+/// be, as one whose end is damaged is.
 pub(crate) async fn earlier(
     core: &Core,
     key: &SessionKey,
     live: &mut Live,
     turns: u64,
 ) -> Result<()> {
-    let (entries, start) = read_before(core, key, live.start, live.fold().log(), turns).await?;
-    live.fold_mut().earlier(entries).map_err(|e| in_session(e, key))?;
-    live.start = start;
-    Ok(())
+    let read = read_before(core, key, live.start, live.fold().log(), turns).await;
+    let folded = read.and_then(|(entries, start)| {
+        live.fold_mut().earlier(entries).map_err(|e| in_session(e, key))?;
+        live.start = start;
+        Ok(())
+    });
+    match folded {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            *live = load_damaged(core, key).await?;
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// The entries before a revision, back to the start of so many turns, and where they begin.

@@ -150,6 +150,31 @@ fn a_damaged_record_far_back_is_met_when_it_is_read() {
 }
 
 #[test]
+fn a_damaged_record_that_a_branch_leads_back_to_keeps_nothing_from_being_opened() {
+    let dir = made();
+    let store = block(ChatStore::open(dir.path()));
+    let chat = block(store.local().open(id("s1")));
+    // The newest 20 turns of the log are now fewer of the branch, so that opening reads on.
+    let newest = chat.model().active().unwrap();
+    let mut answer = block(chat.regenerate(newest));
+    block(answer.append_text("an answer"));
+    block(answer.complete());
+    drop((answer, chat, store));
+    edit(dir.path(), |lines| {
+        let requests = |line: &&mut String| line.contains("\"kind\":\"request\"");
+        let line = lines.iter_mut().rev().filter(requests).nth(20).unwrap();
+        *line = line.replace("\"at\"", "\"ta\"");
+    });
+    let store = block(ChatStore::open(dir.path()));
+    let chat = block(store.local().open(id("s1")));
+    assert!(!chat.damage().is_empty());
+    let model = chat.model();
+    let is_lost = |turn: &&chatkeep::Turn| turn.request().id.as_str() == "lost-21";
+    assert_eq!((model.all_turns().len(), model.all_turns().filter(is_lost).count()), (41, 1));
+    assert_eq!(model.active().map(chatkeep::TurnId::get), Some(41));
+}
+
+#[test]
 fn a_log_whose_first_record_is_missing_is_read() {
     let dir = made();
     edit(dir.path(), |lines| drop(lines.remove(0)));

@@ -1,7 +1,8 @@
 //! The façade on a database.
 
+use chatkeep::part::Markdown;
 use chatkeep::storage::{FullText, Statistics, StatisticsQuery, Term, TextQuery};
-use chatkeep::{ChatStore, ListQuery, NewSession, OwnerId};
+use chatkeep::{ChatStore, ListQuery, NewSession, OwnerId, Query};
 
 use crate::common::*;
 
@@ -35,4 +36,22 @@ fn a_chat_is_kept_listed_found_and_counted() {
         Ok::<_, chatkeep::Error>(())
     })
     .unwrap();
+}
+
+#[test]
+fn a_damaged_head_fails_no_search_that_finds_its_session() {
+    let dir = tempdir();
+    let store = wait(ChatStore::builder(open(dir.path())).build()).unwrap();
+    let me = store.local();
+    for title in ["one", "two"] {
+        let chat = wait(me.create(NewSession::titled(title))).unwrap();
+        wait(chat.record("why?", [Markdown::new("the sentinel")])).unwrap();
+    }
+    raw(dir.path()).execute("UPDATE sessions SET head = '[]' WHERE title = 'two'", ()).unwrap();
+    let found = wait(me.search(Query::parse("sentinel").unwrap())).unwrap();
+    let titles: Vec<_> = found.hits.iter().map(|hit| hit.session.title()).collect();
+    assert_eq!(titles, ["", "one"]);
+    let unreadable = &found.hits[0].session.head.fields.extra["unreadable"];
+    let reason = unreadable.as_str().unwrap();
+    assert!(reason.starts_with("corrupt: the session's head is not a head"), "{reason}");
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::error::{ErrorKind, Result};
+use super::is_unreadable;
+use crate::error::Result;
 use crate::id::OwnerId;
 use crate::storage::text::scan::Scan;
 use crate::storage::{
@@ -47,12 +48,6 @@ pub(super) async fn search(
     }
     let partial = Progress { done: read, total: Some(read + unreadable) };
     Ok(TextHits { page: scan.finish()?, partial: (unreadable > 0).then_some(partial) })
-}
-
-/// Whether it is the session's own fault, and no reason to give the others up.
-fn is_unreadable(kind: ErrorKind) -> bool {
-    use ErrorKind::{Corrupt, Unsupported, UnsupportedVersion};
-    matches!(kind, Corrupt | Unsupported | UnsupportedVersion)
 }
 
 async fn texts(core: &Core, session: &SessionHead) -> Result<Arc<Vec<TurnText>>> {

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 
 use super::core::Core;
 use super::owned::OwnedStore;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::TurnId;
 use crate::storage::{
     Cursor, PassageRole, Progress, SessionHead, SessionKey, TextHit, TextHits, TextQuery,
+    unreadable,
 };
 
 mod cache;
@@ -68,7 +69,7 @@ pub struct Hits {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Hit {
-    /// The session, as it stands now.
+    /// The session, as it stands now; one whose head cannot be read as lists show it.
     pub session: SessionHead,
     /// Which turn of it; [`TurnId::SESSION`] for the title.
     /// [`ChatSession::load_to`](crate::ChatSession::load_to) opens the chat there.
@@ -150,15 +151,27 @@ async fn hits(core: &Core, query: &TextQuery, found: TextHits) -> Result<Hits> {
     for hit in found.page.items {
         let head = match heads.entry(hit.key.clone()) {
             Entry::Occupied(head) => head.into_mut(),
-            Entry::Vacant(place) => {
-                let head = core.storage.head(&hit.key).await?;
-                let key = hit.key.clone();
-                place.insert(head.map(|head| SessionHead { key, head }))
-            }
+            Entry::Vacant(place) => place.insert(head_of(core, &hit).await?),
         };
         hits.extend(head.as_ref().and_then(|session| hit_of(hit, session, query)));
     }
     Ok(Hits { hits, next: found.page.next, partial: found.partial })
+}
+
+/// The session of a hit. One that cannot be read is shown as lists show it, and hides no other.
+async fn head_of(core: &Core, hit: &TextHit) -> Result<Option<SessionHead>> {
+    let head = match core.storage.head(&hit.key).await {
+        Err(error) if is_unreadable(error.kind()) => Some(unreadable(hit.at, &error.to_string())),
+        head => head?,
+    };
+    let key = hit.key.clone();
+    Ok(head.map(|head| SessionHead { key, head }))
+}
+
+/// Whether it is the session's own fault, and no reason to give the others up.
+fn is_unreadable(kind: ErrorKind) -> bool {
+    use ErrorKind::{Corrupt, Unsupported, UnsupportedVersion};
+    matches!(kind, Corrupt | Unsupported | UnsupportedVersion)
 }
 
 fn hit_of(hit: TextHit, session: &SessionHead, query: &TextQuery) -> Option<Hit> {
