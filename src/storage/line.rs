@@ -4,6 +4,7 @@
 //! it, so that a line that was lost, moved or put in is noticed as well as one that was changed.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write as _;
 
 use base64::Engine as _;
@@ -47,6 +48,12 @@ impl Checksum {
         let digits = line.strip_suffix(b"\"}")?;
         let digits = std::str::from_utf8(digits.get(digits.len().checked_sub(8)?..)?).ok()?;
         u32::from_str_radix(digits, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A disk of which one chosen operation fails, or on which everything fails from then on.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use chatkeep::storage::file::{
     FileSystem, Listed, LockFile, Metadata, OpenFile, OpenHow, RealFileSystem,
@@ -36,6 +36,8 @@ struct State {
     operations: AtomicU64,
     fail_at: AtomicU64,
     failure: Failure,
+    /// What can be neither opened nor listed.
+    refused: Mutex<Option<PathBuf>>,
     /// Whether files can be told from each other, as not all systems can.
     identity: bool,
     /// Whether the store's index may be a database.
@@ -65,6 +67,7 @@ impl Faulty {
             operations: AtomicU64::new(0),
             fail_at: AtomicU64::new(NEVER),
             failure,
+            refused: Mutex::default(),
             identity,
             native,
         }))
@@ -74,6 +77,12 @@ impl Faulty {
     pub(crate) fn fail_after(&self, operations: u64) {
         let now = self.0.operations.load(Ordering::SeqCst);
         self.0.fail_at.store(now + operations, Ordering::SeqCst);
+    }
+
+    /// Lets nobody open this file or list this directory, and everything else be used.
+    #[cfg(all(feature = "conformance", feature = "sqlite"))]
+    pub(crate) fn refuse(&self, path: Option<PathBuf>) {
+        *self.0.refused.lock().unwrap() = path;
     }
 
     /// Whether the failure has come.
@@ -86,6 +95,13 @@ impl State {
     fn seen(&self, metadata: Metadata) -> Metadata {
         let identity = metadata.identity.filter(|_| self.identity);
         Metadata { identity, ..metadata }
+    }
+
+    fn permit(&self, path: &Path) -> io::Result<()> {
+        match self.refused.lock().unwrap().as_deref() {
+            Some(refused) if refused == path => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the present operation is the one to fail, or comes after the process' death.
@@ -117,6 +133,7 @@ impl FileSystem for Faulty {
     }
 
     fn open(&self, path: &Path, how: OpenHow) -> io::Result<Arc<dyn OpenFile>> {
+        self.0.permit(path)?;
         let open = || -> io::Result<Arc<dyn OpenFile>> {
             Ok(Arc::new(FaultyFile(RealFileSystem.open(path, how)?, Arc::clone(&self.0))))
         };
@@ -140,6 +157,7 @@ impl FileSystem for Faulty {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
+        self.0.permit(dir)?;
         RealFileSystem.list(dir)
     }
 

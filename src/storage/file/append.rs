@@ -45,7 +45,9 @@ impl Engine {
         let held = self.lock_session(key)?;
         let landed = self.append_locked(key, expected, batch);
         drop(held);
-        let (appended, mut change) = landed.map_err(|error| error.with("session", &key.id))?;
+        let (appended, mut change) = landed
+            .inspect_err(|error| self.note_failure(error))
+            .map_err(|error| error.with("session", &key.id))?;
         change.texts = texts;
         self.note(key, change);
         self.watchers.hints.send(key);
@@ -304,9 +306,12 @@ impl Engine {
             return Err(self.unsettled(key, "rename", error));
         }
         self.disk.sync_dir(dir).map_err(|error| self.unsettled(key, "sync", error))?;
-        let opened = self.disk.open(&path, OpenHow::Append)?;
+        // It is there: that it cannot be looked at says nothing else.
+        let opened = self.disk.open(&path, OpenHow::Append);
+        let opened = opened.map_err(|error| self.unsettled(key, "open", error))?;
         let file = opened.ok_or_else(|| session_not_found(key))?;
-        let found = file.metadata().map_err(self.disk.failed("look at", &path))?;
+        let found = file.metadata().map_err(self.disk.failed("look at", &path));
+        let found = found.map_err(|error| self.unsettled(key, "look at", error))?;
         let positions: Arc<Positions> = Arc::default();
         let log = Log {
             file,

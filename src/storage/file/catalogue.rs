@@ -1,6 +1,6 @@
 //! The heads of all sessions, read from the logs' tails and remembered until a log changes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -12,10 +12,11 @@ use super::heads::{self, Found, Heads};
 use super::index::Row;
 use super::layout;
 use super::system::{FileKind, Metadata};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::OwnerId;
 use crate::storage::{
-    Cursor, Head, ListQuery, OnProgress, Page, Progress, SessionHead, SessionKey, listing,
+    Cursor, Head, Incarnation, ListQuery, OnProgress, Page, Progress, SessionHead, SessionKey,
+    listing,
 };
 
 /// The heads of an owner's logs, each with what its file looked like; none where it belongs to a
@@ -60,7 +61,7 @@ impl Engine {
         listing::check(query)?;
         #[cfg(feature = "sqlite")]
         if let Some(index) = &self.index
-            && let Some(page) = index.list(owner, query, after, &self.hidden()?)?
+            && let Some(page) = index.list(owner, query, after, &self.half_deleted()?)?
         {
             return Ok(page);
         }
@@ -71,7 +72,7 @@ impl Engine {
         listing::check_conditions(query)?;
         #[cfg(feature = "sqlite")]
         if let Some(index) = &self.index
-            && let Some(count) = index.count(owner, query, &self.hidden()?)?
+            && let Some(count) = index.count(owner, query, &self.half_deleted()?)?
         {
             return Ok(count);
         }
@@ -83,7 +84,7 @@ impl Engine {
         // Whether an owner has more than half-deleted sessions only the logs can tell.
         #[cfg(feature = "sqlite")]
         if let Some(index) = &self.index
-            && self.hidden()?.is_empty()
+            && self.half_deleted()?.is_empty()
             && let Some(page) = index.owners(after)?
         {
             return Ok(page);
@@ -125,6 +126,17 @@ impl Engine {
         drop((key, change));
     }
 
+    /// Tells the index of a change that failed. Where nobody can know whether it is in the log, all
+    /// processes look for themselves.
+    pub(super) fn note_failure(&self, error: &Error) {
+        if error.kind() == ErrorKind::Indeterminate {
+            #[cfg(feature = "sqlite")]
+            if let Some(index) = &self.index {
+                index.doubt(error);
+            }
+        }
+    }
+
     /// Removes a deleted session from the index; what remains, in words.
     pub(super) fn purge_index(&self, key: &SessionKey) -> Result<Vec<String>, FileError> {
         #[cfg(feature = "sqlite")]
@@ -152,18 +164,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Sessions whose deletion was interrupted, each with the life that was deleted.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn hidden(&self) -> Result<super::index::Hidden> {
-        let mut hidden = super::index::Hidden::new();
-        for key in self.half_deleted()? {
-            if let Some(deleted) = self.tombstone(&key)? {
-                hidden.insert(key, deleted);
-            }
-        }
-        Ok(hidden)
-    }
-
     /// The heads of an owner's sessions, out of their logs.
     fn heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
         #[cfg(feature = "sqlite")]
@@ -174,7 +174,7 @@ impl Engine {
     }
 
     fn scan_heads(&self, owner: &OwnerId) -> Result<Vec<SessionHead>> {
-        let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
+        let half_deleted = self.half_deleted()?;
         let heads = Heads::new(&self.disk, &self.layout)?;
         self.heads_of(owner, &heads, &half_deleted)
     }
@@ -183,13 +183,12 @@ impl Engine {
         &self,
         owner: &OwnerId,
         heads: &Heads<'_>,
-        half_deleted: &HashSet<SessionKey>,
+        half_deleted: &HashMap<SessionKey, Incarnation>,
     ) -> Result<Vec<SessionHead>> {
         let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
         let mut found = Vec::with_capacity(logs.len());
         for (key, head) in self.heads_at(owner, heads, logs)? {
-            let gone = half_deleted.contains(&key)
-                && self.tombstone(&key)?.is_some_and(|deleted| head.incarnation <= deleted);
+            let gone = half_deleted.get(&key).is_some_and(|deleted| head.incarnation <= *deleted);
             if !gone {
                 found.push(SessionHead { key, head });
             }
@@ -198,7 +197,7 @@ impl Engine {
     }
 
     fn all_owners(&self) -> Result<Vec<OwnerId>> {
-        let half_deleted: HashSet<SessionKey> = self.half_deleted()?.into_iter().collect();
+        let half_deleted = self.half_deleted()?;
         let heads = Heads::new(&self.disk, &self.layout)?;
         let mut owners = Vec::new();
         for owner in heads::owners(&self.disk, &self.layout)? {

@@ -105,8 +105,13 @@ impl<'a> Heads<'a> {
         Ok(Some(Found { look: Some(found), head }))
     }
 
+    /// Whether some life of a session was deleted.
+    pub(super) fn has_tombstone(&self, key: &SessionKey) -> bool {
+        !self.tombstones.is_empty() && self.tombstones.contains(&self.layout.hashed(key))
+    }
+
     fn deleted(&self, key: &SessionKey) -> Result<Option<Incarnation>, FileError> {
-        if self.tombstones.is_empty() || !self.tombstones.contains(&self.layout.hashed(key)) {
+        if !self.has_tombstone(key) {
             return Ok(None);
         }
         read_tombstone(self.disk, &self.layout.tombstone(key))

@@ -4,6 +4,7 @@
 //! session is gone, whatever its files say. Then they are removed, and the note last. A store that
 //! is opened goes on with what the notes say; a note without its tombstone is dropped.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -191,9 +192,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Sessions whose deletion was interrupted: their logs may still be there.
-    pub(super) fn half_deleted(&self) -> Result<Vec<SessionKey>, FileError> {
-        Ok(self.notes()?.into_iter().map(|(_, note)| note.key).collect())
+    /// Sessions whose deletion was interrupted, each with the life that was deleted: their logs may
+    /// still be there.
+    pub(super) fn half_deleted(&self) -> Result<HashMap<SessionKey, Incarnation>, FileError> {
+        let mut found = HashMap::new();
+        for (_, Note { key, incarnation }) in self.notes()? {
+            let deleted = self.tombstone(&key).unwrap_or_else(|error| {
+                // There is one. What it says of one session must not keep the others away.
+                tracing::error!(%error, %key, "a tombstone is unreadable");
+                Some(incarnation)
+            });
+            found.extend(deleted.map(|deleted| (key, deleted)));
+        }
+        Ok(found)
     }
 
     fn notes(&self) -> Result<Vec<(PathBuf, Note)>, FileError> {

@@ -57,7 +57,9 @@ impl Engine {
         let held = self.lock_session(key)?;
         let compacted = self.compact_locked(key, through, records, guard);
         drop(held);
-        let (head, change) = compacted.map_err(|error| error.with("session", &key.id))?;
+        let (head, change) = compacted
+            .inspect_err(|error| self.note_failure(error))
+            .map_err(|error| error.with("session", &key.id))?;
         self.note(key, change);
         self.watchers.hints.send(key);
         Ok(head)
@@ -171,7 +173,9 @@ impl Engine {
         let report = self.repair_locked(key);
         drop(held);
         self.watchers.hints.send(key);
-        let (report, change) = report.map_err(|error| error.with("session", &key.id))?;
+        let (report, change) = report
+            .inspect_err(|error| self.note_failure(error))
+            .map_err(|error| error.with("session", &key.id))?;
         if let Some(change) = change {
             self.note(key, change);
         }

@@ -49,10 +49,11 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn head(&self) -> Head {
-        // Room for three numbers: a text that grows is moved again and again.
-        let mut token = String::with_capacity(62);
-        // Writing to a `String` cannot fail.
-        let _ = write!(token, "{}.{}.{}", self.revision, self.head.base, self.end);
+        // Room for four numbers: a text that grows is moved again and again.
+        let mut token = String::with_capacity(71);
+        // The checksum is that of all lines, so that no other log has the same. Writing to a `String`
+        // cannot fail.
+        let _ = write!(token, "{}.{}.{}.{}", self.revision, self.head.base, self.end, self.sum);
         self.head.clone().into_head(self.revision, VersionToken(token))
     }
 

@@ -7,7 +7,7 @@
 //! | file | says | the index is doubted |
 //! | --- | --- | --- |
 //! | `NNN-<16 hex digits>` | this writer has changed logs | once the writer is gone |
-//! | `….lost` | what it could not write to the index | at once |
+//! | `….lost` | it could not write to the index, or does not know what it wrote to a log | at once |
 //! | `….blind` | it has changed logs, and keeps no index | at once |
 //!
 //! While the index is doubted a row of it is believed only if its log still looks as it did when the

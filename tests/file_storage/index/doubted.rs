@@ -231,3 +231,82 @@ fn a_writer_that_is_gone_is_known_to_be_by_all_who_ask_at_once() {
     });
     assert_eq!(all, [true; 4]);
 }
+
+#[test]
+fn what_nobody_knows_the_outcome_of_is_listed_as_it_is() {
+    let change = |storage: &FileStorage, id: &str, number: u64| {
+        let head = wait(storage.head(&key(id))).unwrap();
+        let after = head.as_ref().map_or(0, |head| head.revision.get());
+        let expected = head.map_or(Expected::New, |head| Expected::At {
+            incarnation: head.incarnation,
+            revision: head.revision,
+        });
+        let fields = HeadFields { title: format!("title {number}"), ..HeadFields::new(at()) };
+        wait(storage.append(&key(id), expected, saying(number, after, "pear", Some(fields))))
+    };
+    for id in ["a", "new"] {
+        let mut unknown = 0;
+        for operation in 0.. {
+            let dir = tempdir();
+            let watching = open(dir.path());
+            say(&watching, "a", "apple");
+            wait(watching.verify_index()).unwrap();
+            let _held = unverified(dir.path());
+            let disk = Faulty::native(Failure::ErrorAfter);
+            let storage = FileStorage::with_files(dir.path(), Arc::new(disk.clone())).unwrap();
+            disk.fail_after(operation);
+            let changed = change(&storage, id, 1 << 50);
+            if !disk.has_failed() {
+                assert!(unknown > 0, "{id}");
+                break;
+            }
+            unknown += u32::from(changed.is_err_and(|e| e.kind() == ErrorKind::Indeterminate));
+            for (who, other) in [("itself", &storage), ("another", &watching)] {
+                check(&format!("{id}, operation {operation}, {who}"), other);
+            }
+            drop(storage);
+            check(&format!("{id}, operation {operation}, closed"), &watching);
+        }
+    }
+}
+
+#[test]
+fn an_owner_whose_logs_cannot_be_listed_keeps_no_other_out() {
+    let dir = tempdir();
+    let other = SessionKey::new(OwnerId::new("other").unwrap(), key("b").id);
+    say(&plain(dir.path()), "a", "apple");
+    wait(plain(dir.path()).append(&other, Expected::New, saying(1, 0, "pear", None))).unwrap();
+    let disk = Faulty::native(Failure::Error);
+    disk.refuse(Some(dir.path().join("sessions/other")));
+    let storage = FileStorage::with_files(dir.path(), Arc::new(disk.clone())).unwrap();
+    assert!(wait(storage.verify_index()).is_err());
+    let index = rusqlite::Connection::open(database(dir.path())).unwrap();
+    let sessions = |sql: &str| index.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(sessions("SELECT count(*) FROM sessions"), 1);
+    assert_eq!(sessions("SELECT count(*) FROM state WHERE name = 'complete'"), 0);
+    disk.refuse(None);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(sessions("SELECT count(*) FROM sessions"), 2);
+    check("verified", &storage);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_for_a_moment_keeps_its_row() {
+    let dir = tempdir();
+    let disk = Faulty::native(Failure::Error);
+    let storage = FileStorage::with_files(dir.path(), Arc::new(disk.clone())).unwrap();
+    let reader: Arc<dyn Extract> = Arc::new(Reader(plain(dir.path())));
+    storage.full_text().unwrap().attach(Arc::downgrade(&reader));
+    say_with(&storage, "a", "apple", |fields| fields.title = "kept".to_owned());
+    wait(storage.verify_index()).unwrap();
+    // It looks as nobody has seen it.
+    say(&plain(dir.path()), "a", "pear");
+    disk.refuse(Some(log_path(dir.path(), "a")));
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(all(&storage)[0].title(), "kept");
+    assert_eq!(found(&storage, "apple"), ["a:0"]);
+    disk.refuse(None);
+    wait(storage.verify_index()).unwrap();
+    check("verified", &storage);
+    assert_eq!(found(&storage, "pear"), ["a:1"]);
+}

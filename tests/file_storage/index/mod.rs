@@ -118,6 +118,17 @@ fn search(storage: &FileStorage, word: &str) -> TextHits {
 fn found(storage: &FileStorage, word: &str) -> Vec<String> {
     let hits = search(storage, word);
     assert_eq!(hits.partial, None, "the index is not whole");
+    places(&hits)
+}
+
+/// The same where the text of some sessions cannot be had, which is said.
+fn found_in_part(storage: &FileStorage, word: &str) -> Vec<String> {
+    let hits = search(storage, word);
+    assert_ne!(hits.partial, None, "nothing is said of what cannot be read");
+    places(&hits)
+}
+
+fn places(hits: &TextHits) -> Vec<String> {
     let mut found: Vec<String> =
         hits.page.items.iter().map(|hit| format!("{}:{}", hit.key.id, hit.turn)).collect();
     found.sort();

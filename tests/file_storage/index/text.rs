@@ -101,29 +101,64 @@ fn a_deletion_that_was_interrupted_is_not_shown_by_the_index() {
     say(&storage, "b", "apple");
     wait(storage.verify_index()).unwrap();
     // The note and the tombstone are there; the process died before it removed anything.
-    let log = std::fs::read(log_path(dir.path(), "a")).unwrap();
-    let scratch = tempdir();
-    copy(dir.path(), scratch.path());
-    let dying = plain(scratch.path());
-    let before = files(scratch.path());
-    wait(dying.purge(&key("a"))).unwrap();
-    let tombstone = files(&scratch.path().join("tombstones")).remove(0);
-    assert!(!before.iter().any(|(path, _)| *path == tombstone.0));
-    let name = tombstone.0.file_name().unwrap();
-    for (place, content) in [
-        ("purging", &br#"{"owner":"local","id":"a","incarnation":1}"#[..]),
-        ("tombstones", &tombstone.1),
-    ] {
-        std::fs::create_dir_all(dir.path().join(place)).unwrap();
-        std::fs::write(dir.path().join(place).join(name), content).unwrap();
-    }
-    assert!(!log.is_empty());
+    let (name, tombstone) = tombstone_of(dir.path(), "a");
+    let note = br#"{"owner":"local","id":"a","incarnation":1}"#;
+    put_beside(dir.path(), "purging", &name, note);
+    put_beside(dir.path(), "tombstones", &name, &tombstone);
+    assert!(log_path(dir.path(), "a").exists());
     assert_eq!(ids(&storage), ["b"]);
     assert_eq!(wait(storage.count(&OwnerId::local(), &ListQuery::new())).unwrap(), 1);
     assert_eq!(found(&storage, "apple"), ["b:0"]);
     wait(storage.maintenance().scrub()).unwrap();
     assert!(!log_path(dir.path(), "a").exists());
     assert_eq!(ids(&storage), ["b"]);
+}
+
+/// Deletes a session in a copy of the store; the tombstone's name and content.
+fn tombstone_of(root: &Path, id: &str) -> (std::ffi::OsString, Vec<u8>) {
+    let scratch = tempdir();
+    copy(root, scratch.path());
+    wait(plain(scratch.path()).purge(&key(id))).unwrap();
+    let (path, content) = files(&scratch.path().join("tombstones")).remove(0);
+    (path.file_name().unwrap().to_owned(), content)
+}
+
+fn put_beside(root: &Path, place: &str, name: &std::ffi::OsStr, content: &[u8]) {
+    std::fs::create_dir_all(root.join(place)).unwrap();
+    std::fs::write(root.join(place).join(name), content).unwrap();
+}
+
+#[test]
+fn a_tombstone_that_comes_from_elsewhere_is_seen_once_it_is_verified() {
+    let dir = tempdir();
+    let (storage, _reader) = open_reading(dir.path());
+    say(&storage, "a", "apple");
+    say(&storage, "b", "apple");
+    wait(storage.verify_index()).unwrap();
+    let (name, content) = tombstone_of(dir.path(), "a");
+    put_beside(dir.path(), "tombstones", &name, &content);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(wait(storage.head(&key("a"))).unwrap(), None);
+    assert_eq!(ids(&storage), ["b"]);
+    assert_eq!(found(&storage, "apple"), ["b:0"]);
+}
+
+#[test]
+fn an_unreadable_tombstone_of_an_interrupted_deletion_hides_its_session_alone() {
+    let dir = tempdir();
+    let storage = open(dir.path());
+    say(&storage, "a", "apple");
+    say(&storage, "b", "apple");
+    wait(storage.verify_index()).unwrap();
+    let (name, _) = tombstone_of(dir.path(), "a");
+    let note = br#"{"owner":"local","id":"a","incarnation":1}"#;
+    put_beside(dir.path(), "purging", &name, note);
+    put_beside(dir.path(), "tombstones", &name, b"{");
+    assert_eq!(ids(&storage), ["b"]);
+    assert_eq!(wait(storage.count(&OwnerId::local(), &ListQuery::new())).unwrap(), 1);
+    assert_eq!(wait(storage.owners(None)).unwrap().items, [OwnerId::local()]);
+    assert_eq!(found(&storage, "apple"), ["b:0"]);
+    assert_eq!(ids(&plain(dir.path())), ["b"]);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -8,7 +8,7 @@ use super::rows::order;
 use crate::id::{OwnerId, TurnId};
 use crate::storage::file::changes::Change;
 use crate::storage::file::system::Metadata;
-use crate::storage::{Head, SessionKey, TurnText};
+use crate::storage::{Head, Revision, SessionKey, TurnText, VersionToken};
 
 /// One session's changes.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub(super) struct Entry {
     pub(super) ranges: Vec<(u64, u64)>,
     /// The text of each turn that changed, and the revision that it is of.
     pub(super) texts: BTreeMap<TurnId, (u64, TurnText)>,
+    /// The session's versions before that of the head, each with its revision, as far as they were
+    /// written here.
+    pub(super) tokens: Vec<(u64, VersionToken)>,
     /// Whether text that is in the index may be another by now.
     pub(super) stale: bool,
 }
@@ -38,6 +41,7 @@ impl From<Change> for Entry {
             start,
             ranges: (start < last).then_some((start + 1, last)).into_iter().collect(),
             texts,
+            tokens: Vec::new(),
             stale: change.stale,
         }
     }
@@ -54,7 +58,9 @@ impl Entry {
         }
         let (start, through) = (later.start.get(), later.through.get());
         if order(&later.head) >= order(&self.head) {
-            (self.head, self.len) = (later.head, later.len);
+            let before = std::mem::replace(&mut self.head, later.head);
+            self.tokens.push((before.revision.get(), before.token));
+            self.len = later.len;
         }
         if start < through {
             match self.ranges.last_mut() {
@@ -69,6 +75,15 @@ impl Entry {
             }
         }
         self.stale |= later.stale;
+    }
+}
+
+impl Entry {
+    /// Whether a state between the first and the last change is one that was written here.
+    pub(super) fn has_made(&self, revision: Revision, token: &VersionToken) -> bool {
+        let of_head = (self.head.revision.get(), &self.head.token);
+        let before = self.tokens.iter().map(|(revision, token)| (*revision, token));
+        before.chain([of_head]).any(|made| made == (revision.get(), token))
     }
 }
 
@@ -135,7 +150,7 @@ impl Dirty {
 mod tests {
     use super::*;
     use crate::id::SessionId;
-    use crate::storage::{HeadFields, Incarnation, Revision, VersionToken};
+    use crate::storage::{HeadFields, Incarnation};
 
     fn key(id: &str) -> SessionKey {
         SessionKey::new(OwnerId::local(), SessionId::new(id).unwrap())

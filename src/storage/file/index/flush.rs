@@ -77,7 +77,7 @@ impl Shared {
     }
 
     /// Says to all processes that the index misses something, before it is given up here.
-    fn lose(&self, error: &Error) {
+    pub(super) fn lose(&self, error: &Error) {
         let failure = self.distrust(error);
         // Without a storage that is open, nothing takes its mark away.
         if let Some(writer) = lock(&self.writers).first() {

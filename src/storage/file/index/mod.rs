@@ -171,6 +171,11 @@ impl Index {
         }
     }
 
+    /// Notes that nobody knows what a change came to.
+    pub(super) fn doubt(&self, error: &Error) {
+        self.shared.lose(error);
+    }
+
     fn write_later(&self) {
         if self.shared.writer_runs.swap(true, Ordering::AcqRel) {
             // Not one: it may be whoever waits for others' changes.

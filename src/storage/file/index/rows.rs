@@ -28,7 +28,7 @@ type Result<T, E = SqliteError> = std::result::Result<T, E>;
 
 pub(super) const SCHEMA: Schema = Schema {
     application_id: 0x636b_6978,
-    steps: &[create, full_text::create_waiting, full_text::create_digests],
+    steps: &[create, full_text::create_waiting, full_text::create_digests, fourth],
     checkpoint_pages: 4_000,
 };
 
@@ -55,6 +55,14 @@ fn create(connection: &Connection) -> Result<()> {
     )?)
 }
 
+/// Texts that cannot be had are counted. What logs look like is said anew, without the device.
+fn fourth(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(
+        "CREATE INDEX logs_refused ON logs (session) WHERE refused;
+         UPDATE logs SET look = NULL;",
+    )?)
+}
+
 /// What is known of a session's log.
 #[derive(Debug, Default)]
 struct Log {
@@ -74,14 +82,15 @@ struct Ahead {
     turns: Vec<u64>,
 }
 
-/// A file's look as it is compared.
+/// A file's look as it is compared. Not with the number of its device, which another start of the
+/// system may change for all files.
 pub(super) fn look_of(found: &Metadata) -> String {
     let mut look = format!("{} {} {}", found.kind as u8, found.len, nanos(found.modified));
     if let Some(changed) = found.changed {
         look = format!("{look} c{}", nanos(changed));
     }
     if let Some(id) = found.identity {
-        look = format!("{look} f{}.{}", id.device, id.file);
+        look = format!("{look} f{}", id.file);
     }
     look
 }
@@ -174,7 +183,16 @@ pub(super) fn put_written<'e>(
         }
         _ => false,
     };
-    if entry.stale || changed_between {
+    // The log was put back to an earlier state, and written on from there.
+    let of_another = old.as_ref().is_some_and(|old| {
+        old.incarnation == entry.head.incarnation
+            && entry
+                .ranges
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&old.revision.get()))
+            && !entry.has_made(old.revision, &old.token)
+    });
+    if entry.stale || changed_between || of_another {
         forget_progress(connection, row)?;
         log.indexed = 0;
     }
@@ -263,13 +281,24 @@ pub(super) fn put_read(
         }
     }
     log.refused &= log.look == look;
+    // There is nothing to be had of a log without a head.
+    log.refused |= head.revision == Revision::ZERO;
     log.look = look;
     set_log(connection, row, &log, head.revision)
 }
 
+/// Has a session's log looked at again; false if it is not there.
+pub(super) fn look_again(connection: &Connection, key: &SessionKey) -> Result<bool> {
+    let Some(row) = catalogue::row_of(connection, key)? else { return Ok(false) };
+    let sql = "UPDATE logs SET look = NULL WHERE session = ?1";
+    connection.prepare_cached(sql)?.execute([row.id])?;
+    Ok(true)
+}
+
 /// Brings in the text of a whole session, a part of its turns at a time.
 ///
-/// `more` says that other parts follow. Whether the session is still there and needs it.
+/// `more` says that other parts follow. Whether the session is still there, as it was read, and needs
+/// it.
 pub(super) fn put_extracted(
     connection: &Connection,
     key: &SessionKey,
@@ -281,11 +310,15 @@ pub(super) fn put_extracted(
     let row = stored.row;
     let mut log = log_of(connection, row)?;
     let revision = extracted.head.revision.get();
-    if stored.incarnation != extracted.head.incarnation || log.indexed > revision {
+    let of_another = stored.revision == extracted.head.revision
+        && stored.base == extracted.head.base
+        && stored.token != extracted.head.token;
+    if stored.incarnation != extracted.head.incarnation || log.indexed > revision || of_another {
         return Ok(false);
     }
     let ahead = ahead_of(connection, row)?;
-    let replaced = |turn: u64| ahead.iter().any(|a| a.first > revision && a.turns.contains(&turn));
+    // A stretch has its turns' texts as they are at its end.
+    let replaced = |turn: u64| ahead.iter().any(|a| a.last > revision && a.turns.contains(&turn));
     let new = part.iter().filter(|text| !replaced(text.turn.get()));
     full_text::put_all(connection, new.map(|text| (row, text)))?;
     while full_text::settle(connection)? {}
@@ -305,11 +338,21 @@ pub(super) fn put_extracted(
     Ok(true)
 }
 
-/// Notes that a session's text cannot be had until its log changes or another comes to read it.
-pub(super) fn refuse(connection: &Connection, key: &SessionKey) -> Result<()> {
+/// What a session's log looked like when its row was made.
+pub(super) fn look_at(connection: &Connection, key: &SessionKey) -> Result<Option<String>> {
+    let Some(row) = catalogue::row_of(connection, key)? else { return Ok(None) };
+    Ok(log_of(connection, row)?.look)
+}
+
+/// Notes that the text of a session that looked so cannot be had until its log changes or another
+/// comes to read it.
+pub(super) fn refuse(connection: &Connection, key: &SessionKey, look: Option<&str>) -> Result<()> {
     let Some(stored) = catalogue::find(connection, key)? else { return Ok(()) };
-    let log = Log { refused: true, ..log_of(connection, stored.row)? };
-    set_log(connection, stored.row, &log, stored.revision)
+    let log = log_of(connection, stored.row)?;
+    if log.look.as_deref() != look {
+        return Ok(());
+    }
+    set_log(connection, stored.row, &Log { refused: true, ..log }, stored.revision)
 }
 
 /// Has the texts that were refused read again.
@@ -327,15 +370,26 @@ pub(super) fn remove(connection: &Connection, key: &SessionKey) -> Result<()> {
     Ok(())
 }
 
-/// How many sessions there are, and of how many the text is not all in.
-pub(super) fn progress(connection: &Connection) -> Result<(u64, u64)> {
-    let mut behind = connection.prepare_cached("SELECT count(*) FROM logs WHERE behind")?;
-    let behind = unsigned(behind.query_row((), |row| row.get(0))?)?;
-    if behind == 0 {
-        return Ok((0, 0));
-    }
-    let mut all = connection.prepare_cached("SELECT count(*) FROM logs")?;
-    Ok((unsigned(all.query_row((), |row| row.get(0))?)?, behind))
+/// Of how many sessions the text is not all in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Texts {
+    /// How many sessions there are; none are counted if nothing is missing.
+    pub(super) all: u64,
+    pub(super) missing: u64,
+    /// Those of them whose text is yet to be read.
+    pub(super) behind: u64,
+}
+
+pub(super) fn progress(connection: &Connection) -> Result<Texts> {
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*) FROM logs {condition}");
+        let mut query = connection.prepare_cached(&sql)?;
+        unsigned(query.query_row((), |row| row.get(0))?)
+    };
+    let behind = count("WHERE behind")?;
+    let missing = behind + count("WHERE refused")?;
+    let all = if missing == 0 { 0 } else { count("")? };
+    Ok(Texts { all, missing, behind })
 }
 
 /// Sessions whose text is not all in, or all sessions: owners and ids.

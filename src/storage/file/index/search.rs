@@ -33,7 +33,7 @@ impl FullText for FileStorage {
         after: Option<Cursor>,
     ) -> Result<TextHits> {
         query.check()?;
-        let hidden = self.engine.hidden()?;
+        let hidden = self.engine.half_deleted()?;
         match self.index() {
             Some(index) => index.search(owner, query, after.as_ref(), &hidden),
             None => Ok(nothing()),
@@ -88,6 +88,8 @@ impl Index {
             let newer = "the index's text is kept by a newer program; build the index anew instead";
             return Err(Error::new(ErrorKind::UnsupportedVersion, newer));
         }
+        // Of two who read one session the slower one must not have the last word.
+        let _held = shared.extracting.hold(&shared.disk)?;
         shared.read_texts(&generation, extract, false, on_progress)
     }
 }
@@ -103,12 +105,12 @@ impl Shared {
         let generation = self.present()?;
         let found = generation.database.read(|connection| {
             let complete = rows::is_complete(connection)?;
-            let (all, behind) = rows::progress(connection)?;
-            let partial = match (complete, behind) {
+            let texts = rows::progress(connection)?;
+            let partial = match (complete, texts.missing) {
                 (true, 0) if generation.cuts => None,
-                (complete, behind) => {
-                    let total = complete.then_some(all);
-                    Some(Progress { done: all - behind, total })
+                (complete, missing) => {
+                    let total = complete.then_some(texts.all);
+                    Some(Progress { done: texts.all - missing, total })
                 }
             };
             let mut page = full_text::search(connection, owner, query, after)?;

@@ -9,20 +9,24 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::{DELAY, Generation, Index, Shared, is_damage, is_of_one, rows};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{OwnerId, SessionId};
 use crate::storage::file::disk::Disk;
 use crate::storage::file::engine::lock;
 use crate::storage::file::heads::{self, Found, Heads};
 use crate::storage::sqlite::database::Sync;
-use crate::storage::{Extract, OnProgress, Progress, SessionKey};
+use crate::storage::{Extract, OnProgress, Progress, SessionKey, TurnText};
 
 /// The logs are looked at again after so many times as long as that takes, but not before this.
 const PAUSE: u32 = 20;
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
-/// So many logs are read, and so many turns written, in one transaction.
+/// So many logs are read, and so many sessions removed, in one transaction: whoever else writes waits for
+/// it.
 const LOGS: usize = 2_048;
+const GONE: usize = 16;
+/// So many turns are written in one transaction, and so many bytes of text, if it is more than one.
 const TURNS: usize = 512;
+const BYTES: usize = 256 << 10;
 
 /// What is asked of the thread that verifies.
 #[derive(Debug, Default)]
@@ -41,6 +45,10 @@ struct Pass {
     progress: Progress,
     /// Why a session cannot be in the index.
     refused: Option<Error>,
+    /// Why sessions could not be looked at.
+    failed: Option<Error>,
+    /// Whether a log could not be opened, of which there is a row.
+    unread: bool,
 }
 
 impl Index {
@@ -173,7 +181,7 @@ impl Shared {
 
     /// Gives other processes the time to write what they have: it costs less than reading it.
     fn await_others(&self) -> Result<()> {
-        let behind = self.present()?.database.read(rows::progress).map_err(Error::from)?.1;
+        let behind = self.present()?.database.read(rows::progress).map_err(Error::from)?.behind;
         let until = Instant::now() + DELAY * 2;
         let mut dirty = lock(&self.dirty);
         while behind > 0 && !dirty.stopping {
@@ -199,9 +207,13 @@ impl Shared {
         owners.extend(indexed.into_iter().filter_map(|owner| OwnerId::new(owner).ok()));
         // Made before the logs are listed. What is deleted later is not there when it is written.
         let heads = Heads::new(&self.disk, &self.layout)?;
-        let mut pass = Pass { progress: Progress { done: 0, total: None }, refused: None };
+        let progress = Progress { done: 0, total: None };
+        let mut pass = Pass { progress, refused: None, failed: None, unread: false };
         for owner in owners {
             self.verify_owner(&generation, &heads, &owner, &mut pass, on_progress)?;
+        }
+        if let Some(error) = pass.failed {
+            return Err(error);
         }
         if let Some(error) = pass.refused {
             // Nobody is to believe it, now or later.
@@ -209,6 +221,10 @@ impl Shared {
             return self.checked(&generation, incomplete).and(Err(error));
         }
         self.complete(&generation)?;
+        if pass.unread {
+            // The row of a log that nobody could read is in doubt for as long.
+            return Ok(());
+        }
         if !doubts.is_empty() {
             self.sync(&generation)?;
             doubts.dispel(&self.disk)?;
@@ -222,20 +238,27 @@ impl Shared {
         generation: &Generation,
         heads: &Heads<'_>,
         owner: &OwnerId,
-        Pass { progress, refused }: &mut Pass,
+        Pass { progress, refused, failed, unread }: &mut Pass,
         on_progress: OnProgress<'_>,
     ) -> Result<()> {
         let looks = generation.database.read(|c| rows::looks(c, owner.as_str()));
         let mut looks = self.checked(generation, looks)?;
-        let logs = heads::logs_of(&self.disk, &self.layout, owner)?;
+        let logs = match heads::logs_of(&self.disk, &self.layout, owner) {
+            Ok(logs) => logs,
+            // An owner whose logs cannot be listed keeps no other out.
+            Err(error) => {
+                failed.get_or_insert(error.into());
+                return Ok(());
+            }
+        };
         progress.total = Some(progress.total.unwrap_or(0) + logs.len() as u64);
         for part in logs.chunks(LOGS) {
             self.give_way()?;
-            let changed = self.changed(part, &mut looks)?;
+            let changed = self.changed(heads, part, &mut looks);
             if !changed.is_empty() {
                 match self.index_logs(generation, heads, &changed) {
                     Err(error) if is_of_one(&error) => drop(refused.get_or_insert(error)),
-                    done => done?,
+                    done => *unread |= done?,
                 }
             }
             progress.done += part.len() as u64;
@@ -245,7 +268,7 @@ impl Shared {
             .into_keys()
             .filter_map(|id| Some(SessionKey::new(owner.clone(), SessionId::new(id).ok()?)))
             .collect();
-        for part in gone.chunks(LOGS) {
+        for part in gone.chunks(GONE) {
             self.give_way()?;
             let removed = generation.database.write(Sync::Normal, |connection| {
                 part.iter()
@@ -257,55 +280,70 @@ impl Shared {
         Ok(())
     }
 
-    /// The logs that do not look as the index has them. The others are taken out of `looks`.
+    /// The logs that do not look as the index has them, and those that may have been deleted
+    /// elsewhere. All are taken out of `looks`.
     fn changed(
         &self,
+        heads: &Heads<'_>,
         logs: &[Log],
         looks: &mut HashMap<String, Option<String>>,
-    ) -> Result<Vec<Log>> {
+    ) -> Vec<Log> {
         let mut changed = Vec::new();
         for (key, path) in logs {
             let known = looks.remove(key.id.as_str()).flatten();
-            let same = match known {
-                Some(known) => {
-                    self.disk.metadata(path)?.is_some_and(|found| rows::look_of(&found) == known)
-                }
+            let same = match known.filter(|_| !heads.has_tombstone(key)) {
+                // Whoever reads one that cannot be looked at says so.
+                Some(known) => matches!(
+                    self.disk.metadata(path), Ok(Some(found)) if rows::look_of(&found) == known
+                ),
                 None => false,
             };
             if !same {
                 changed.push((key.clone(), path.clone()));
             }
         }
-        Ok(changed)
+        changed
     }
 
-    /// What cannot be written keeps nothing else out.
-    fn index_logs(&self, generation: &Generation, heads: &Heads<'_>, logs: &[Log]) -> Result<()> {
+    /// What cannot be written keeps nothing else out. Whether a log that has a row could not be read.
+    fn index_logs(&self, generation: &Generation, heads: &Heads<'_>, logs: &[Log]) -> Result<bool> {
         match self.index_these(generation, heads, logs) {
             Err(error) if is_of_one(&error) && logs.len() > 1 => {
                 let each = logs.chunks(1).map(|one| self.index_these(generation, heads, one));
-                each.fold(Ok(()), Result::and)
+                each.reduce(|all, one| Ok(all? | one?)).unwrap_or(Ok(false))
             }
             done => done,
         }
     }
 
-    fn index_these(&self, generation: &Generation, heads: &Heads<'_>, logs: &[Log]) -> Result<()> {
+    fn index_these(
+        &self,
+        generation: &Generation,
+        heads: &Heads<'_>,
+        logs: &[Log],
+    ) -> Result<bool> {
         let found = heads.read_all(logs);
         let written = generation.database.write(Sync::Normal, |connection| {
+            let mut unread = false;
             for ((key, path), found) in logs.iter().zip(&found) {
                 let Some(Found { look, head }) = found else { continue };
-                let now = self.disk.metadata(path).map_err(Error::from)?;
+                let now = self.disk.metadata(path);
                 // Whoever changed it since then indexes it, or it is found the next time.
-                if now.is_none() || look.is_some() && now != *look {
+                if matches!(now, Ok(None)) {
                     continue;
                 }
-                match head {
-                    Some(head) => rows::put_read(connection, key, head, look.as_ref())?,
-                    None => rows::remove(connection, key)?,
+                if look.is_some() && !matches!(&now, Ok(now) if now == look) {
+                    unread |= now.is_err();
+                    continue;
+                }
+                match (head, look) {
+                    // What is known of it is better than that it cannot be read just now.
+                    (Some(_), None) if rows::look_again(connection, key)? => unread = true,
+                    (Some(head), _) => rows::put_read(connection, key, head, look.as_ref())?,
+                    (None, _) => rows::remove(connection, key)?,
                 }
             }
-            Ok(())
+            Ok(unread)
         });
         self.checked(generation, written)
     }
@@ -363,6 +401,8 @@ impl Shared {
         extract: &dyn Extract,
         key: &SessionKey,
     ) -> Result<()> {
+        let look = generation.database.read(|connection| rows::look_at(connection, key));
+        let look = self.checked(generation, look)?;
         // A panic in an adopter's code must not end the thread that reads all the others.
         let read = || pollster::block_on(extract.extract(key));
         let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
@@ -370,18 +410,25 @@ impl Shared {
         });
         let extracted = match read {
             Ok(extracted) => extracted,
-            // Deleted meanwhile, or the one who reads has gone.
-            Err(error) if error.is_not_found() || extract_is_gone(&error) => return Ok(()),
+            // Deleted meanwhile.
+            Err(error) if error.is_not_found() => return Ok(()),
+            // The one who reads has gone, or the disk fails: it is tried again.
+            Err(error) if is_of_disk(&error) => {
+                tracing::warn!(%error, session = %key.id, "a session's text cannot be read now");
+                return Ok(());
+            }
             Err(error) => {
                 tracing::warn!(%error, session = %key.id, "a session's text cannot be indexed");
-                let refused = generation.database.write(Sync::Normal, |c| rows::refuse(c, key));
+                let refuse = |connection: &_| rows::refuse(connection, key, look.as_deref());
+                let refused = generation.database.write(Sync::Normal, refuse);
                 return self.checked(generation, refused);
             }
         };
-        let mut parts = extracted.texts.chunks(TURNS).peekable();
+        let mut rest = &*extracted.texts;
         loop {
-            let part = parts.next().unwrap_or_default();
-            let more = parts.peek().is_some();
+            let (part, others) = rest.split_at(first_part(rest));
+            rest = others;
+            let more = !rest.is_empty();
             let written = generation.database.write(Sync::Normal, |connection| {
                 if is_gone(&self.disk, &self.layout.log(key)) {
                     return Ok(false);
@@ -404,6 +451,41 @@ fn is_gone(disk: &Disk, path: &std::path::Path) -> bool {
     matches!(disk.metadata(path), Ok(None))
 }
 
-fn extract_is_gone(error: &Error) -> bool {
-    error.kind() == crate::ErrorKind::Unavailable
+fn is_of_disk(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable
+}
+
+/// How many of these texts are written in one transaction.
+fn first_part(texts: &[TurnText]) -> usize {
+    let sizes =
+        texts.iter().map(|text| text.passages.iter().map(|passage| passage.text.len()).sum());
+    let ends = sizes.scan(0_usize, |all, size: usize| {
+        *all = all.saturating_add(size);
+        Some(*all)
+    });
+    let fit = ends.take(TURNS).take_while(|end| *end <= BYTES).count();
+    fit.max(1).min(texts.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TurnId;
+    use crate::storage::{Passage, PassageRole};
+
+    #[test]
+    fn a_part_has_so_many_turns_or_bytes_and_one_at_least() {
+        let texts = |sizes: &[usize]| -> Vec<TurnText> {
+            let text = |size: &usize| {
+                let (role, kind) = (PassageRole::User, "request".to_owned());
+                let passages = vec![Passage { role, kind, text: "x".repeat(*size) }];
+                TurnText { turn: TurnId::new(1), at: jiff::Timestamp::UNIX_EPOCH, passages }
+            };
+            sizes.iter().map(text).collect()
+        };
+        assert_eq!(first_part(&[]), 0);
+        assert_eq!(first_part(&texts(&[1; TURNS + 1])), TURNS);
+        assert_eq!(first_part(&texts(&[BYTES + 1, 1])), 1);
+        assert_eq!(first_part(&texts(&[BYTES / 2, BYTES / 2, 1])), 2);
+    }
 }

@@ -54,6 +54,7 @@ fn written(first: u64, last: u64, texts: &[(u64, &str)]) -> Entry {
         start: first - 1,
         ranges: vec![(first, last)],
         texts: texts.collect::<BTreeMap<_, _>>(),
+        tokens: Vec::new(),
         stale: false,
     }
 }
@@ -77,7 +78,7 @@ fn finds(connection: &Connection, word: &str) -> Vec<u64> {
 fn indexed(connection: &Connection) -> (u64, bool) {
     let row = catalogue::row_of(connection, &key()).unwrap().unwrap();
     let log = log_of(connection, row).unwrap();
-    (log.indexed, progress(connection).unwrap().1 > 0)
+    (log.indexed, progress(connection).unwrap().behind > 0)
 }
 
 fn look(connection: &Connection) -> Option<String> {
@@ -184,6 +185,80 @@ fn the_same_revision_in_another_file_is_somebody_elses() {
     assert_eq!(indexed(&connection), (3, false));
     put_read(&connection, &key(), &head(1, 3), Some(&file(3, 4))).unwrap();
     assert_eq!(indexed(&connection), (0, true));
+}
+
+#[test]
+fn an_extracted_session_replaces_no_text_of_a_stretch_that_goes_on_after_it() {
+    let connection = database();
+    put(&connection, &written(1, 2, &[(1, "first")]));
+    put(&connection, &written(8, 9, &[(3, "ninth"), (4, "begun")]));
+    let texts = vec![text(1, "first"), text(3, "eighth")];
+    let extracted = Extracted { head: head(1, 8), texts: texts.clone(), facts: Vec::new() };
+    assert!(put_extracted(&connection, &key(), &extracted, &texts, false).unwrap());
+    assert_eq!(indexed(&connection), (9, false));
+    assert_eq!(finds(&connection, "ninth"), [3]);
+    assert_eq!(finds(&connection, "eighth"), [0; 0]);
+    assert_eq!(finds(&connection, "begun"), [4]);
+}
+
+#[test]
+fn a_log_that_went_back_and_on_again_has_its_text_read_anew() {
+    let with = |entry: Entry, token: &str| {
+        let token = VersionToken(token.to_owned());
+        Entry { head: Head { token, ..entry.head }, ..entry }
+    };
+    let connection = database();
+    put(&connection, &with(written(1, 10, &[(1, "first"), (2, "other")]), "10 of another"));
+    // It was put back to revision 8, and two appends made two more.
+    put(&connection, &with(written(9, 10, &[(2, "tenth")]), "10"));
+    assert_eq!(indexed(&connection), (0, true));
+    let texts = vec![text(1, "first"), text(2, "tenth")];
+    let now = with(written(1, 10, &[]), "10").head;
+    let extracted = Extracted { head: now, texts: texts.clone(), facts: Vec::new() };
+    assert!(put_extracted(&connection, &key(), &extracted, &texts, false).unwrap());
+    assert_eq!(finds(&connection, "other"), [0; 0]);
+    // Whoever verified in between has read what is written here.
+    put_read(&connection, &key(), &with(written(1, 11, &[]), "11").head, Some(&file(11, 11)))
+        .unwrap();
+    let mut two = with(written(11, 12, &[(2, "twelfth")]), "12");
+    two.tokens.push((11, VersionToken("11".to_owned())));
+    put(&connection, &two);
+    assert_eq!((indexed(&connection), finds(&connection, "twelfth")), ((12, false), vec![2]));
+}
+
+#[test]
+fn text_that_cannot_be_had_makes_searches_partial() {
+    let connection = database();
+    put(&connection, &written(1, 3, &[]));
+    assert_eq!(progress(&connection).unwrap(), Texts { all: 0, missing: 0, behind: 0 });
+    put_read(&connection, &key(), &head(1, 4), Some(&file(4, 4))).unwrap();
+    assert_eq!(progress(&connection).unwrap(), Texts { all: 1, missing: 1, behind: 1 });
+    // It was read as it looked before.
+    refuse(&connection, &key(), Some(&look_of(&file(3, 3)))).unwrap();
+    assert_eq!(progress(&connection).unwrap(), Texts { all: 1, missing: 1, behind: 1 });
+    refuse(&connection, &key(), Some(&look_of(&file(4, 4)))).unwrap();
+    assert_eq!(progress(&connection).unwrap(), Texts { all: 1, missing: 1, behind: 0 });
+    put_read(&connection, &key(), &head(1, 0), Some(&file(5, 5))).unwrap();
+    assert_eq!(progress(&connection).unwrap(), Texts { all: 1, missing: 1, behind: 0 });
+}
+
+#[test]
+fn text_of_another_history_than_the_rows_is_not_taken_for_its() {
+    let with = |head: Head, token: &str| Head { token: VersionToken(token.to_owned()), ..head };
+    let connection = database();
+    put(&connection, &written(1, 3, &[(1, "first")]));
+    let read = with(head(1, 3), "3 of this");
+    put_read(&connection, &key(), &read, Some(&file(3, 40))).unwrap();
+    let texts = vec![text(1, "first")];
+    let put = |token: &str| {
+        let head = with(head(1, 3), token);
+        let extracted = Extracted { head, texts: texts.clone(), facts: Vec::new() };
+        put_extracted(&connection, &key(), &extracted, &texts, false).unwrap()
+    };
+    assert!(!put("3 of another"));
+    assert_eq!(indexed(&connection), (0, true));
+    assert!(put("3 of this"));
+    assert_eq!(indexed(&connection), (3, false));
 }
 
 #[test]
