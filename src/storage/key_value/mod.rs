@@ -62,6 +62,9 @@ use crate::error::Result;
 /// A clone is the same user of the same engine. It lacks full text and statistics, and hears only
 /// of changes that were made through itself and its clones.
 ///
+/// There is no index: each page of a list, and each count, reads the heads of all of the owner's sessions,
+/// some hundred bytes each. For many thousand sessions take an engine that has one.
+///
 /// # Examples
 ///
 /// ```

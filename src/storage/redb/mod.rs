@@ -41,7 +41,9 @@ use crate::error::Result;
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("chatkeep.1");
 const TABLES: &str = "chatkeep.";
 
-/// Sessions in one file of the embedded engine redb.
+/// Sessions in one file of the embedded engine redb, which one process at a time has open.
+///
+/// It keeps no index of sessions, as [`KeyValueStorage`] says.
 ///
 /// # Examples
 ///
