@@ -60,6 +60,7 @@ pub mod part;
 pub mod serializer;
 pub mod storage;
 mod store;
+mod task;
 
 pub use crate::environment::{Clock, IdSource, RandomIds, SystemClock};
 pub use crate::error::{Error, ErrorKind, Result};
