@@ -79,8 +79,9 @@ pub use crate::storage::RedbStorage;
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use crate::storage::SqliteStorage;
 pub use crate::storage::{
-    FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, PassageRole,
-    Storage, StringMap, StringMapStorage, TextOrder,
+    CopyReport, Cursor, FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery,
+    MemoryStorage, Page, PassageRole, SessionHead, Storage, StringMap, StringMapStorage, TextOrder,
+    copy_store,
 };
 pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,
