@@ -287,10 +287,11 @@ enum Between {
 
 fn between(before: char, after: char) -> Between {
     let is_edge = |c: char| c.is_whitespace() || stands_alone(c);
+    let is_of_word = |c: char| c.is_alphanumeric() || continues(c);
     match (before, after) {
         (_, after) if continues(after) || is_joiner(after) || is_joiner(before) => Between::Nothing,
         (before, after) if is_edge(before) || is_edge(after) => Between::Words,
-        (before, after) if before.is_alphanumeric() && after.is_alphanumeric() => Between::Nothing,
+        (before, after) if is_of_word(before) && after.is_alphanumeric() => Between::Nothing,
         _ => Between::Signs,
     }
 }

@@ -135,6 +135,15 @@ fn emoji_are_not_cut_apart() {
 }
 
 #[test]
+fn a_word_is_not_cut_apart_behind_its_marks() {
+    let word = "lexe\u{301}r".repeat(40);
+    let text = format!("{word}/sentinel/sentinel/{word}");
+    assert_eq!(marked("sentinel", &text), "…/[sentinel]/[sentinel]/…");
+    // Nothing of the word is shown, so that nothing of it is marked.
+    assert_eq!(marked("lexer* sentinel", &format!("{text} sentinel")), "…/[sentinel]/[sentinel]/…");
+}
+
+#[test]
 fn a_long_text_is_passed_over_once() {
     // Anything that is worse than linear takes hours.
     let same = "parser ".repeat(100_000);
