@@ -87,7 +87,7 @@ async fn first_window(folder: &Path) -> Result<()> {
 
     let all = store.local().list(ListQuery::new()).await?;
     println!("\nall workspaces:");
-    for session in all.items {
+    for session in all {
         let workspace = session.head.fields.workspace.clone();
         println!("- {:?} in {:?}", session.title(), workspace);
     }

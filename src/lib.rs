@@ -60,6 +60,7 @@ pub mod part;
 pub mod serializer;
 pub mod storage;
 mod store;
+mod task;
 
 pub use crate::environment::{Clock, IdSource, RandomIds, SystemClock};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -78,8 +79,9 @@ pub use crate::storage::RedbStorage;
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use crate::storage::SqliteStorage;
 pub use crate::storage::{
-    FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery, MemoryStorage, PassageRole,
-    Storage, StringMap, StringMapStorage, TextOrder,
+    CopyReport, Cursor, FileStorage, KeyValue, KeyValueStorage, ListOrder, ListQuery,
+    MemoryStorage, Page, PassageRole, SessionHead, Storage, StringMap, StringMapStorage, TextOrder,
+    copy_store,
 };
 pub use crate::store::{
     Answer, Budget, Change, Changes, ChatSession, ChatStore, ChatStoreBuilder, Context,

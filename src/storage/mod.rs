@@ -9,6 +9,7 @@
 //! | [`MemoryStorage`] | memory |
 //! | [`KeyValueStorage`] | a host's ordered key-value engine |
 //! | [`StringMapStorage`] | what has only get, set, remove and keys: an editor's memento |
+//! | `SqliteStorage` (feature `sqlite`) | one SQLite database |
 //! | `RedbStorage` (feature `redb`) | one file of an embedded engine |
 //!
 //! All of them pass the suite in `storage::conformance` (feature `conformance`), which is public
@@ -224,7 +225,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Invalid` for a limit out of bounds, or a cursor that is not of this query.
+    /// `Invalid` for a limit out of bounds, more than 500 conditions, or a cursor that is not of
+    /// this query.
     async fn list(
         &self,
         owner: &OwnerId,
@@ -233,6 +235,10 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<SessionHead>>;
 
     /// How many sessions fit a query.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for more than 500 conditions.
     async fn count(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64>;
 
     /// Everyone who has a session, in the order of their ids.

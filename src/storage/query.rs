@@ -191,12 +191,44 @@ impl ListQuery {
 pub struct Cursor(pub String);
 
 /// A page of a list.
+///
+/// # Examples
+///
+/// ```
+/// use chatkeep::{Cursor, Page};
+///
+/// let page = Page { items: vec!["a", "b"], next: Some(Cursor("c".into())) };
+/// let mut names = Vec::new();
+/// for name in &page {
+///     names.push(*name);
+/// }
+/// assert_eq!(names, ["a", "b"]);
+/// assert_eq!(page.into_iter().collect::<String>(), "ab");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
     /// Where the next page begins; none after the last one.
     pub next: Option<Cursor>,
+}
+
+impl<T> IntoIterator for Page<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Page<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
 }
 
 /// Which changes to be told of.

@@ -1,7 +1,7 @@
 //! Reading a session: its end, and what lies before.
 
 use std::collections::{HashMap, VecDeque};
-use std::thread::ScopedJoinHandle;
+use std::sync::Arc;
 
 use super::changes::Change;
 use super::core::Core;
@@ -15,6 +15,7 @@ use crate::part::{BlobRef, ResponsePart};
 use crate::storage::{
     BlobId, Body, Damage, Head, LogPage, ReadRange, Record, Revision, SessionKey, StorageExt as _,
 };
+use crate::task::Task;
 
 /// Reads the newest turns of a session.
 pub(crate) async fn load(core: &Core, key: &SessionKey, turns: u64) -> Result<Live> {
@@ -153,21 +154,18 @@ pub(crate) async fn read_before(
             if decoding.len() >= threads
                 && let Some(first) = decoding.pop_front()
             {
-                decoded.push(joined(first)?);
+                decoded.push(Task::join(first)?);
             }
-            decoding.push_back(scope.spawn(move || decode_page(core, key, &page, log)));
+            let page = Arc::new(page);
+            let decode = move || decode_page(core, key, &page, log);
+            decoding.push_back(Task::begin("chatkeep-decode", scope, decode));
         }
-        for thread in decoding {
-            decoded.push(joined(thread)?);
+        for task in decoding {
+            decoded.push(task.join()?);
         }
         // The pages came from the newest to the oldest.
         Ok((decoded.into_iter().rev().flatten().collect(), start))
     })
-}
-
-/// What a thread has decoded. A panic in an adopter's code goes on in the thread that asked.
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 async fn page_before(

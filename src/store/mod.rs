@@ -173,9 +173,11 @@ impl ChatStore {
             .after(Box::pin(self.flush()))
     }
 
-    /// Builds what is derived from the logs anew: the index of lists, and that of full text. It is
-    /// never needed for an index to be right; it makes one complete now, and says how far it has
-    /// come. Of lists and text the later is counted last.
+    /// Builds what is derived from the logs anew: the index of lists, then that of full text.
+    ///
+    /// An index keeps itself up to date without it. Call it to have a complete one now, after
+    /// damage that the engine does not mend by itself, and after sessions were copied in without
+    /// their text. `on_progress` is told of each stage on its own: `done` begins anew with the next.
     ///
     /// # Errors
     ///
@@ -185,6 +187,31 @@ impl ChatStore {
     /// # Cancel safety
     ///
     /// If the future is dropped the index is as complete as it was, or more so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use chatkeep::{ChatStore, MemoryStorage, NewSession, Query, copy_store};
+    ///
+    /// # pollster::block_on(async {
+    /// let (old, new) = (MemoryStorage::new(), MemoryStorage::new());
+    /// let store = ChatStore::builder(old.clone()).build().await?;
+    /// store.local().create(NewSession::titled("Parser")).await?;
+    /// copy_store(&old, &new).await?; // without the text, which storages alone cannot read
+    ///
+    /// let store = ChatStore::builder(new).build().await?;
+    /// let query = Query::parse("parser")?;
+    /// assert_eq!(store.local().search(query.clone()).await?.hits.len(), 0);
+    /// let done = AtomicU64::new(0);
+    /// store.rebuild_index(&|progress| done.store(progress.done, Ordering::Relaxed)).await?;
+    /// assert_eq!(done.into_inner(), 1); // one session
+    /// assert_eq!(store.local().search(query).await?.hits.len(), 1);
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
     pub async fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
         let storage = &self.core.storage;
         storage.maintenance().rebuild_index(on_progress).await?;

@@ -148,20 +148,83 @@ impl OwnedStore {
         self.core.run(async move { resume::note(&core, &owner, &workspace, &id, true).await }).await
     }
 
-    /// The sessions that fit a query, a page at a time.
+    /// The sessions that fit a query: the first page of them.
+    ///
+    /// A change is seen once its call has returned, by other processes within 200 ms.
     ///
     /// # Errors
     ///
     /// Those of [`Storage::list`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, whenever the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::{ChatStore, ListQuery, MemoryStorage, NewSession, SessionStatus};
+    ///
+    /// # pollster::block_on(async {
+    /// let me = ChatStore::builder(MemoryStorage::new()).build().await?.local();
+    /// me.create(NewSession::titled("Parser")).await?;
+    /// me.create(NewSession::titled("Lexer")).await?.archive().await?;
+    ///
+    /// let page = me.list(ListQuery::new().status(SessionStatus::Active).limit(20)).await?;
+    /// assert_eq!(page.next, None); // no further page
+    /// assert_eq!(page.items.len(), 1);
+    /// for session in page {
+    ///     assert_eq!(session.title(), "Parser");
+    /// }
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
     pub async fn list(&self, query: ListQuery) -> Result<Page<SessionHead>> {
         self.list_after(query, None).await
     }
 
-    /// The next page of a list: `after` is the last page's [`next`](Page::next).
+    /// The next page of a list: `after` is the last page's [`next`](Page::next), or none for the
+    /// first one.
+    ///
+    /// A change is seen once its call has returned, by other processes within 200 ms. A session
+    /// that keeps its place is neither left out nor repeated, whatever is created or deleted
+    /// between two pages.
     ///
     /// # Errors
     ///
     /// Those of [`Storage::list`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, whenever the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::{ChatStore, ListOrder, ListQuery, MemoryStorage, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let me = ChatStore::builder(MemoryStorage::new()).build().await?.local();
+    /// for title in ["C", "A", "B"] {
+    ///     me.create(NewSession::titled(title)).await?;
+    /// }
+    ///
+    /// let query = ListQuery::new().order(ListOrder::Title).limit(2);
+    /// let (mut titles, mut after) = (Vec::new(), None);
+    /// loop {
+    ///     let page = me.list_after(query.clone(), after).await?;
+    ///     titles.extend(page.items.iter().map(|session| session.title().to_owned()));
+    ///     after = page.next;
+    ///     if after.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(titles, ["A", "B", "C"]);
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
     pub async fn list_after(
         &self,
         query: ListQuery,
@@ -171,11 +234,36 @@ impl OwnedStore {
         self.core.run(async move { core.storage.list(&owner, &query, after).await }).await
     }
 
-    /// How many sessions fit a query.
+    /// How many sessions fit a query, on all pages together.
+    ///
+    /// A change is seen once its call has returned, by other processes within 200 ms.
     ///
     /// # Errors
     ///
     /// Those of [`Storage::count`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, whenever the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chatkeep::{ChatStore, ListQuery, MemoryStorage, NewSession};
+    ///
+    /// # pollster::block_on(async {
+    /// let me = ChatStore::builder(MemoryStorage::new()).build().await?.local();
+    /// let chat = me.create(NewSession::titled("Parser")).await?;
+    /// me.create(NewSession::titled("Lexer")).await?;
+    /// assert_eq!(me.count(ListQuery::new()).await?, 2);
+    /// assert_eq!(me.count(ListQuery::new().title("lex")).await?, 1);
+    ///
+    /// me.delete(chat.id()).await?;
+    /// assert_eq!(me.count(ListQuery::new()).await?, 1);
+    /// # Ok::<(), chatkeep::Error>(())
+    /// # })?;
+    /// # Ok::<(), chatkeep::Error>(())
+    /// ```
     pub async fn count(&self, query: ListQuery) -> Result<u64> {
         let (core, owner) = (Arc::clone(&self.core), self.owner.clone());
         self.core.run(async move { core.storage.count(&owner, &query).await }).await

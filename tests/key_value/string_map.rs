@@ -236,15 +236,23 @@ fn a_change_that_fails_is_told_truly_and_a_retry_goes_through() {
 #[test]
 fn others_keys_are_left_alone_and_those_of_another_version_refused() {
     let map = MemoryStringMap::new();
-    block_on(map.set("theme", "dark")).unwrap();
+    let others =
+        ["theme", "chatkeep.theme", "chatkeep.1", "chatkeep./1", "chatkeep.2x/y", "chatkeep"];
+    for key in others {
+        block_on(map.set(key, "dark")).unwrap();
+    }
     let storage = block_on(StringMapStorage::open(map.clone())).unwrap();
     add(&storage, "a", 0, 1).unwrap();
     block_on(storage.purge(&key("a"))).unwrap();
-    assert_eq!(block_on(map.get("theme")).unwrap().as_deref(), Some("dark"));
-    block_on(map.set("chatkeep.2/x", "t")).unwrap();
-    let error = block_on(StringMapStorage::open(map.clone())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-    block_on(map.remove("chatkeep.2/x")).unwrap();
+    for key in others {
+        assert_eq!(block_on(map.get(key)).unwrap().as_deref(), Some("dark"), "{key}");
+    }
+    for key in ["chatkeep.2/x", "chatkeep.10/", "chatkeep.01/x"] {
+        block_on(map.set(key, "t")).unwrap();
+        let error = block_on(StringMapStorage::open(map.clone())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedVersion, "{key}");
+        block_on(map.remove(key)).unwrap();
+    }
     block_on(map.set("chatkeep.1/+intent", "00000000{}")).unwrap();
     let error = block_on(StringMapStorage::open(map)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);

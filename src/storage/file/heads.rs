@@ -13,6 +13,7 @@ use super::system::{FileKind, Metadata};
 use super::tail::Tail;
 use crate::environment::to_millis;
 use crate::storage::{Head, Incarnation, SessionKey, listing};
+use crate::task::Task;
 
 /// So many logs to a thread at least: fewer are read faster than a thread is started.
 const PER_THREAD: usize = 128;
@@ -55,12 +56,9 @@ impl<'a> Heads<'a> {
         }
         std::thread::scope(|scope| {
             let parts = logs.chunks(logs.len().div_ceil(threads));
-            let parts: Vec<_> = parts.map(|part| (part, scope.spawn(move || read(part)))).collect();
-            parts
-                .into_iter()
-                // Nothing panics there; if it did, the part would be read once more.
-                .flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| read(part)))
-                .collect()
+            let begin = |part| Task::begin("chatkeep-heads", scope, move || read(part));
+            let begun: Vec<_> = parts.map(begin).collect();
+            begun.into_iter().flat_map(Task::join).collect()
         })
     }
 

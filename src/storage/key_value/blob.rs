@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::storage::{BlobId, Durability, Incarnation, SessionKey, rules};
 
 /// Many engines read a large value whole and slowly.
-const CHUNK_BYTES: usize = 512 << 10;
+pub(super) const CHUNK_BYTES: usize = 512 << 10;
 
 /// The `m` key's value: which life, and how many blobs were put.
 pub(super) fn counter(incarnation: Incarnation, puts: u64) -> Bytes {
@@ -27,12 +27,9 @@ pub(super) fn incarnation(value: &[u8]) -> Option<Incarnation> {
     incarnation.parse().ok().map(Incarnation::new)
 }
 
-/// The keys of a blob's chunks.
-pub(super) fn chunks(blob: &[u8], count: &[u8]) -> Result<impl Iterator<Item = Bytes> + use<>> {
-    let count: Option<u32> = std::str::from_utf8(count).ok().and_then(|text| text.parse().ok());
-    let count = count.ok_or_else(|| Error::corrupt("a blob's number of chunks cannot be read"))?;
-    let blob = blob.to_vec();
-    Ok((0..count).map(move |number| keys::chunk_of(&blob, number)))
+/// How many chunks a blob has, by its key's value.
+pub(super) fn chunk_count(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 impl<K: KeyValue> KeyValueStorage<K> {
@@ -68,9 +65,12 @@ impl<K: KeyValue> KeyValueStorage<K> {
     pub(super) async fn blob(&self, key: &SessionKey, id: &BlobId) -> Result<Option<Bytes>> {
         let blob = keys::blob(key, id);
         let Some(count) = self.engine().get(&blob).await? else { return Ok(None) };
+        let count = chunk_count(&count)
+            .ok_or_else(|| Error::corrupt("a blob's number of chunks cannot be read"))?;
         let mut content = BytesMut::new();
-        for chunk in chunks(&blob, &count)? {
-            let Some(chunk) = self.engine().get(&chunk).await? else { break };
+        for number in 0..count {
+            let chunk = self.engine().get(&keys::chunk_of(&blob, number)).await?;
+            let Some(chunk) = chunk else { break };
             content.extend_from_slice(&chunk);
         }
         if BlobId::of(&content) == *id {

@@ -106,6 +106,10 @@ pub(super) fn chunk_of(blob: &[u8], number: u32) -> Bytes {
     bytes.into()
 }
 
+pub(super) fn all_chunks(key: &SessionKey) -> Range<Bytes> {
+    within(of_session(CHUNK, key))
+}
+
 pub(super) fn document(scope: &DocumentScope, document: &str) -> Bytes {
     name(of_scope(scope), document).into()
 }

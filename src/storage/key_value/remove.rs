@@ -1,7 +1,10 @@
 //! Deleting a session, and the tombstone that it leaves.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
+use super::blob::{CHUNK_BYTES, chunk_count};
 use super::engine::{Committed, Order, WriteBatch};
 use super::head::StoredHead;
 use super::{KeyValue, KeyValueStorage, keys, log};
@@ -113,30 +116,58 @@ impl<K: KeyValue> KeyValueStorage<K> {
             write = write.delete(damaged);
         }
         let blobs = self.all(keys::all_blobs(key)).await?;
-        for (blob, chunks) in &blobs {
-            for chunk in super::blob::chunks(blob, chunks)? {
-                write = write.delete(chunk);
-            }
+        for chunk in self.chunks_of(key, &blobs).await? {
+            write = write.delete(chunk);
+        }
+        for (blob, _) in &blobs {
             write = write.delete(blob.clone());
         }
         Ok((blobs.len() as u64, write))
     }
 
-    /// All keys of a range with their values, page by page.
-    pub(super) async fn all(&self, range: std::ops::Range<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
-        const LIMIT: usize = 256;
-        let mut all: Vec<(Bytes, Bytes)> = Vec::new();
-        let mut start = range.start;
-        loop {
-            let rest = start..range.end.clone();
-            let page = self.scan(rest, LIMIT, Order::Ascending).await?;
-            let is_last = page.len() < LIMIT;
-            all.extend(page);
-            match all.last() {
-                // The smallest key that follows this one.
-                Some((last, _)) if !is_last => start = [&last[..], &[0]].concat().into(),
-                _ => return Ok(all),
-            }
+    /// The keys of all chunks of a session. Those that its blobs count are not read, since they are
+    /// large; any others, where a count is damaged, are looked for in the gaps between them.
+    async fn chunks_of(&self, key: &SessionKey, blobs: &[(Bytes, Bytes)]) -> Result<Vec<Bytes>> {
+        let most = self.shared.capabilities.max_blob.div_ceil(CHUNK_BYTES);
+        let all = keys::all_chunks(key);
+        let (mut chunks, mut start) = (Vec::new(), all.start);
+        for (blob, count) in blobs {
+            let is_likely = |count: &u32| usize::try_from(*count).is_ok_and(|count| count <= most);
+            let count = chunk_count(count).filter(is_likely).unwrap_or(0);
+            chunks.extend(self.chunks_within(start..keys::chunk_of(blob, 0)).await?);
+            chunks.extend((0..count).map(|number| keys::chunk_of(blob, number)));
+            start = keys::chunk_of(blob, count);
         }
+        chunks.extend(self.chunks_within(start..all.end).await?);
+        Ok(chunks)
+    }
+
+    async fn chunks_within(&self, mut rest: Range<Bytes>) -> Result<Vec<Bytes>> {
+        let mut chunks = Vec::new();
+        while !rest.is_empty() {
+            let page = self.next_of(&mut rest, 8).await?;
+            chunks.extend(page.into_iter().map(|(chunk, _)| chunk));
+        }
+        Ok(chunks)
+    }
+
+    /// All keys of a range with their values, page by page.
+    pub(super) async fn all(&self, mut rest: Range<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
+        let mut all = Vec::new();
+        while !rest.is_empty() {
+            all.extend(self.next_of(&mut rest, 256).await?);
+        }
+        Ok(all)
+    }
+
+    /// The first keys of a range, which then begins after them.
+    async fn next_of(&self, rest: &mut Range<Bytes>, limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
+        let page = self.scan(rest.clone(), limit, Order::Ascending).await?;
+        rest.start = match page.last() {
+            // The smallest key that follows this one.
+            Some((last, _)) if page.len() >= limit => [&last[..], &[0]].concat().into(),
+            _ => rest.end.clone(),
+        };
+        Ok(page)
     }
 }

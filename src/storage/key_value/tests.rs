@@ -13,9 +13,9 @@ use super::*;
 use crate::ErrorKind;
 use crate::id::{OwnerId, SessionId, TurnId};
 use crate::storage::{
-    Batch, BatchId, Body, DocumentScope, Durability, Expected, ExpectedDocument, Head, HeadFields,
-    Incarnation, ListQuery, Maintenance, ReadRange, Record, Revision, SessionKey, Storage,
-    StorageExt,
+    Batch, BatchId, BlobId, Body, DocumentScope, Durability, Expected, ExpectedDocument, Head,
+    HeadFields, Incarnation, ListQuery, Maintenance, ReadRange, Record, Revision, SessionKey,
+    Storage, StorageExt,
 };
 
 /// Counts what is read.
@@ -197,18 +197,56 @@ fn a_damaged_head_is_corrupt_never_absent_and_can_be_deleted() {
     assert!(block_on(engine.get(&line)).unwrap().is_none());
 }
 
+/// Of what kinds the keys are that the engine holds.
+fn kinds(engine: &MemoryKeyValue) -> Vec<u8> {
+    let all = Bytes::new()..Bytes::from_static(&[0xff]);
+    let left = block_on(engine.scan(all, usize::MAX, Order::Ascending)).unwrap();
+    left.iter().map(|(key, _)| key[0]).collect()
+}
+
+#[test]
+fn a_blob_whose_count_is_damaged_is_deleted_whole() {
+    // Of three chunks. None is a count that is gone.
+    for count in [Some("x"), Some("1"), Some("0"), Some("4"), Some("4294967295"), Some(""), None] {
+        let (engine, storage) = sound();
+        let (content, other) = (Bytes::from(vec![1; 1_100_000]), Bytes::from(vec![2; 600_000]));
+        let blob = BlobId::of(&content);
+        block_on(storage.put_blob(&key(), &blob, content)).unwrap();
+        block_on(storage.put_blob(&key(), &BlobId::of(&other), other)).unwrap();
+        assert_eq!(kinds(&engine).iter().filter(|kind| **kind == b'c').count(), 5);
+        let place = keys::blob(&key(), &blob);
+        let broken = match count {
+            Some(count) => WriteBatch::default().put(place, count),
+            None => WriteBatch::default().delete(place),
+        };
+        block_on(engine.commit(broken)).unwrap();
+        block_on(storage.purge(&key())).unwrap();
+        assert_eq!(kinds(&engine), [b's', b't'], "{count:?}");
+    }
+}
+
+#[test]
+fn a_purge_does_not_read_what_blobs_hold() {
+    let engine = Counting::default();
+    let storage = KeyValueStorage::new(engine.clone());
+    begin(&storage, &["session"]);
+    let content = Bytes::from(vec![1; 20 << 20]);
+    block_on(storage.put_blob(&key(), &BlobId::of(&content), content)).unwrap();
+    engine.read.store(0, Ordering::Relaxed);
+    block_on(storage.purge(&key())).unwrap();
+    assert_eq!(kinds(&engine.engine), [b's', b't']);
+    assert!(engine.read.load(Ordering::Relaxed) < 10, "forty chunks are deleted unread");
+}
+
 #[test]
 fn a_purge_leaves_nothing_but_the_tombstone_and_the_salt() {
     let (engine, storage) = sound();
     let head = block_on(storage.existing_head(&key())).unwrap();
-    let blob = crate::storage::BlobId::of(b"blob");
+    let blob = BlobId::of(b"blob");
     block_on(storage.put_blob(&key(), &blob, "blob".into())).unwrap();
     block_on(storage.compact(&key(), Revision::new(4), Vec::new(), &head)).unwrap();
     block_on(storage.purge(&key())).unwrap();
-    let all = Bytes::new()..Bytes::from_static(&[0xff]);
-    let left = block_on(engine.scan(all, 10, Order::Ascending)).unwrap();
-    let kinds: Vec<u8> = left.iter().map(|(key, _)| key[0]).collect();
-    assert_eq!(kinds, [b's', b't']);
+    assert_eq!(kinds(&engine), [b's', b't']);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-const ANY_VERSION: &str = "chatkeep.";
+const NAME: &str = "chatkeep.";
 const PREFIX: &str = "chatkeep.1/";
 /// No encoded key has a plus sign in it.
 pub(super) const INTENT: &str = "chatkeep.1/+intent";
@@ -34,7 +34,7 @@ fn is_plain(byte: u8) -> bool {
 /// The bytes of a key; `None` if it is none of ours, or the intent's.
 pub(super) fn read_key(text: &str) -> Result<Option<Bytes>> {
     let Some(encoded) = text.strip_prefix(PREFIX) else {
-        if text.starts_with(ANY_VERSION) {
+        if is_of_a_version(text) {
             let message = "another version of this library has keys here";
             return Err(Error::new(ErrorKind::UnsupportedVersion, message).with("key", text));
         }
@@ -46,6 +46,15 @@ pub(super) fn read_key(text: &str) -> Result<Option<Bytes>> {
     let bytes = decode(encoded.as_bytes()).filter(|bytes| key(bytes) == text);
     let wrong = || Error::corrupt("a key is not one that was written").with("key", text);
     bytes.map(|bytes| Some(bytes.into())).ok_or_else(wrong)
+}
+
+/// Whether a key begins like one of this library's, of any version: hosts may have others that
+/// begin with its name.
+fn is_of_a_version(text: &str) -> bool {
+    let version = text.strip_prefix(NAME).and_then(|rest| rest.split_once('/'));
+    version.is_some_and(|(version, _)| {
+        !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 fn decode(mut text: &[u8]) -> Option<Vec<u8>> {

@@ -17,7 +17,8 @@
 //!
 //! # Keys
 //!
-//! All keys begin with `chatkeep.1/`; others are left alone. `chatkeep.1/+intent` is the intent.
+//! All keys begin with `chatkeep.1/`; others are left alone, but with keys of another version
+//! (`chatkeep.`, a number, `/`) it does not open. `chatkeep.1/+intent` is the intent.
 //! The rest is a key of [`key_value`](super::key_value): letters, digits, `-`, `_` and `.` as they
 //! are, every other byte as `%` and two lower-case hex digits. A value is `t` and text, or `b` and
 //! base64 (RFC 4648 §4) where it is not text or has control characters in it.

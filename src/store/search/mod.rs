@@ -107,8 +107,9 @@ impl OwnedStore {
     /// Finds turns by what was asked, answered, called and returned, and sessions by their titles;
     /// the newest first.
     ///
-    /// A change is found once its call has returned; an answer that is coming in at the latest when
-    /// it ends. All branches are searched, those that are not shown included.
+    /// A change is found once its call has returned, by other processes within 200 ms; an answer
+    /// that is coming in at the latest when it ends. All branches are searched, those that are not
+    /// shown included.
     ///
     /// Where the storage has no [full text](crate::storage::FullText) of its own the sessions that
     /// fit are read whole, one after the other, and their texts kept in memory (up to 64 MiB) for

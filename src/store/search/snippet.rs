@@ -287,10 +287,11 @@ enum Between {
 
 fn between(before: char, after: char) -> Between {
     let is_edge = |c: char| c.is_whitespace() || stands_alone(c);
+    let is_of_word = |c: char| c.is_alphanumeric() || continues(c);
     match (before, after) {
         (_, after) if continues(after) || is_joiner(after) || is_joiner(before) => Between::Nothing,
         (before, after) if is_edge(before) || is_edge(after) => Between::Words,
-        (before, after) if before.is_alphanumeric() && after.is_alphanumeric() => Between::Nothing,
+        (before, after) if is_of_word(before) && after.is_alphanumeric() => Between::Nothing,
         _ => Between::Signs,
     }
 }
@@ -302,22 +303,22 @@ fn is_joiner(c: char) -> bool {
 
 /// A piece of a text as it is shown, with all places in it.
 fn rendered(text: &str, piece: Range<usize>, places: &[Place]) -> Snippet {
+    let piece = trimmed(text, piece);
     let (before, shown, after) = apart(text, piece.start, piece.end);
     let mut snippet = Snippet::default();
     if !before.trim().is_empty() {
         snippet.text.push(ELLIPSIS);
     }
     let mut marks = merged(places, &piece).into_iter().peekable();
-    let (mut space, mut begun, mut open) = (false, false, 0);
+    let (mut space, mut open) = (false, 0);
     for (at, c) in shown.char_indices() {
         if c.is_whitespace() {
-            space = begun;
+            space = true;
             continue;
         }
-        if space {
+        if std::mem::take(&mut space) {
             snippet.text.push(' ');
         }
-        (space, begun) = (false, true);
         let (start, end) = (piece.start + at, piece.start + at + c.len_utf8());
         if marks.peek().is_some_and(|mark| mark.start == start) {
             open = snippet.text.len();
@@ -331,6 +332,13 @@ fn rendered(text: &str, piece: Range<usize>, places: &[Place]) -> Snippet {
         snippet.text.push(ELLIPSIS);
     }
     snippet
+}
+
+/// A piece without the white space at its ends, where no mark could begin or end.
+fn trimmed(text: &str, piece: Range<usize>) -> Range<usize> {
+    let shown = text.get(piece.clone()).unwrap_or_default();
+    let start = piece.end - shown.trim_start().len();
+    start..start.max(piece.start + shown.trim_end().len())
 }
 
 /// The places within a piece of the text, those that touch as one.

@@ -73,6 +73,19 @@ fn the_piece_around_the_words_is_shown() {
 }
 
 #[test]
+fn a_phrase_that_is_cut_at_a_space_is_marked() {
+    // The 160th character is a space.
+    let phrase = format!("{}then", "xyz ".repeat(40));
+    let expected = format!("[{}xyz]…", "xyz ".repeat(39));
+    assert_eq!(marked(&format!("\"{phrase}\""), &phrase), expected);
+    // What is shown before the words begins at a space.
+    let phrase = format!("{}xy", "xy ".repeat(51));
+    let text = format!("{phrase} sentinel sentinel");
+    let expected = format!("…[{}xy] [sentinel] [sentinel]", "xy ".repeat(46));
+    assert_eq!(marked(&format!("\"{phrase}\" sentinel"), &text), expected);
+}
+
+#[test]
 fn the_passage_that_says_most_is_shown() {
     use PassageRole::{Assistant, Tool, User};
     let passages = [
@@ -122,6 +135,15 @@ fn emoji_are_not_cut_apart() {
 }
 
 #[test]
+fn a_word_is_not_cut_apart_behind_its_marks() {
+    let word = "lexe\u{301}r".repeat(40);
+    let text = format!("{word}/sentinel/sentinel/{word}");
+    assert_eq!(marked("sentinel", &text), "…/[sentinel]/[sentinel]/…");
+    // Nothing of the word is shown, so that nothing of it is marked.
+    assert_eq!(marked("lexer* sentinel", &format!("{text} sentinel")), "…/[sentinel]/[sentinel]/…");
+}
+
+#[test]
 fn a_long_text_is_passed_over_once() {
     // Anything that is worse than linear takes hours.
     let same = "parser ".repeat(100_000);
@@ -149,7 +171,32 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
+/// A phrase of up to some 500 characters, and a text that it stands in, twice or among other words.
+fn phrases() -> impl Strategy<Value = (String, String)> {
+    let words = prop::collection::vec(("[a-z]{1,12}", "[ \n.]{1,3}"), 2..40);
+    let others = prop::collection::vec(prop_oneof![Just("sentinel".to_owned()), texts()], 0..4);
+    (words, others.clone(), others, any::<bool>()).prop_map(|(words, before, after, is_twice)| {
+        let phrase = words.iter().map(|(word, _)| word.as_str()).collect::<Vec<_>>().join(" ");
+        let stands = words.iter().map(|(word, gap)| format!("{word}{gap}")).collect::<String>();
+        let stands = stands.repeat(1 + usize::from(is_twice));
+        let text = format!("{} {stands} {}", before.join(" "), after.join(" "));
+        // So that an ellipsis is one of the snippet's own.
+        (format!("\"{phrase}\" sentinel"), text.replace('…', ""))
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_long_phrase_is_marked_as_far_as_it_is_shown((words, text) in phrases()) {
+        let shown = snippet(&words, &text);
+        prop_assert!(!shown.highlights.is_empty(), "{shown:?}");
+        for (piece, is_highlight) in shown.pieces() {
+            prop_assert!(!(is_highlight && piece.contains('…')), "{shown:?}");
+            prop_assert!(!is_highlight || piece.trim() == piece, "{shown:?}");
+        }
+        prop_assert!(shown.text.chars().count() <= 162, "{} {shown:?}", shown.text.chars().count());
+    }
+
     #[test]
     fn every_snippet_is_whole(text in texts(), words in "(parser|lex\\*|世|\"parser lexer\"){1}") {
         let asked = query(&words);

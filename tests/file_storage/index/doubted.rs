@@ -217,6 +217,7 @@ fn where_no_mark_can_be_left_there_is_no_index_that_others_believe() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test may panic where no thread can be started")]
 fn a_writer_that_is_gone_is_known_to_be_by_all_who_ask_at_once() {
     let dir = tempdir();
     let storage = open(dir.path());
