@@ -1,7 +1,7 @@
 //! A process that is killed again and again while it works, and one that looks at what it did.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use super::*;
@@ -59,16 +59,20 @@ fn lines_of_a_killed_process(root: &Path, seed: u64) -> Vec<String> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
     let wanted = 10 + (seed * 37) % 120;
-    let mut seen: Vec<String> =
-        (0..wanted).map(|_| lines.next().expect("the child ended by itself").unwrap()).collect();
+    let mut seen = String::new();
+    for _ in 0..wanted {
+        assert_ne!(said.read_line(&mut seen).unwrap(), 0, "the child ended by itself");
+    }
     child.kill().unwrap();
-    seen.extend(lines.map_while(Result::ok));
+    said.read_to_string(&mut seen).unwrap();
     child.wait().unwrap();
-    // The last may be cut off.
-    seen.pop();
-    seen
+    // The last may be cut off; a whole one may say what was being deleted.
+    seen.split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What was acknowledged.
