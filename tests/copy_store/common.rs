@@ -53,12 +53,32 @@ fn redb() -> Place {
     Place { folder: Some(Arc::new(folder)), ..place("redb", storage) }
 }
 
+#[cfg(feature = "sqlite")]
+fn sqlite() -> Place {
+    let folder = folder();
+    let storage = block_on(SqliteStorage::open(folder.path().join("chats.db"))).unwrap();
+    Place { folder: Some(Arc::new(folder)), ..place("SQLite", storage) }
+}
+
+/// Those that have an index of texts. Files without one are read whenever something is searched.
+pub(crate) fn searched() -> Vec<fn() -> Place> {
+    vec![
+        memory,
+        #[cfg(feature = "sqlite")]
+        files,
+        #[cfg(feature = "sqlite")]
+        sqlite,
+    ]
+}
+
 pub(crate) fn all() -> Vec<fn() -> Place> {
     vec![
         memory,
         files,
         key_value,
         string_map,
+        #[cfg(feature = "sqlite")]
+        sqlite,
         #[cfg(feature = "redb")]
         redb,
     ]
