@@ -1,11 +1,14 @@
 //! Chats that were copied are chats: opened, searched, counted, gone on with.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use chatkeep::part::Markdown;
-use chatkeep::storage::{StatisticsQuery, copy_store};
+use chatkeep::storage::{CopyReport, StatisticsQuery, copy_store};
 use chatkeep::{ChatStore, MemoryStorage, NewSession, Query, ResponseState};
 use pollster::block_on;
 
 use crate::common::*;
+use crate::limited::{Call, End, Limited};
 
 async fn store(place: &Place) -> ChatStore {
     ChatStore::builder_on(std::sync::Arc::clone(&place.storage)).build().await.unwrap()
@@ -75,5 +78,42 @@ fn chats_that_were_copied_without_their_text_can_be_opened_all_the_same() {
             assert_eq!(hits(&store).await, 1, "{}", new.name);
             assert_eq!(told.lock().unwrap().last(), Some(&1), "{}", new.name);
         });
+    }
+}
+
+/// Another question is asked after the log was read and before its text is, so many times.
+async fn copied_while_asked(new: &Place, times: i64) -> CopyReport {
+    let store = store(&memory()).await;
+    let chat = store.local().create(NewSession::titled("Parser")).await.unwrap();
+    chat.record("Why?", [Markdown::new("The sentinel.")]).await.unwrap();
+    let (asked, left) = (chat.clone(), AtomicI64::new(times));
+    let meddling = Limited::new(&new.storage, i64::MAX, End::Before).before(move |call| {
+        if call == Call::Read && left.fetch_sub(1, Ordering::SeqCst) > 0 {
+            block_on(asked.record("And?", [Markdown::new("The sentinel.")])).unwrap();
+        }
+    });
+    let report = store.copy_to(&meddling).await.unwrap();
+    assert!(report.is_complete(), "{}: {:#?}", new.name, report.failed);
+    let moved = self::store(new).await;
+    let copied = moved.local().open(chat.id()).await.unwrap().model().turns().len();
+    let found = if report.without_text.is_empty() { copied } else { 0 };
+    assert_eq!(hits(&moved).await, found, "{}: {times}", new.name);
+    assert_eq!(turns(&moved).await.unwrap_or(found as u64), found as u64, "{}", new.name);
+
+    // Once it does not go on any more all of it is there.
+    assert!(store.copy_to(&*new.storage).await.unwrap().without_text.is_empty());
+    let all = chat.model().turns().len();
+    assert_eq!(hits(&moved).await, all, "{}: {times}", new.name);
+    assert_eq!(turns(&moved).await.unwrap_or(all as u64), all as u64, "{}", new.name);
+    report
+}
+
+#[test]
+fn nothing_is_found_or_counted_of_turns_that_were_not_copied() {
+    for place in searched() {
+        for (times, without_text) in [(1, 0), (2, 0), (i64::MAX, 1)] {
+            let report = block_on(copied_while_asked(&place(), times));
+            assert_eq!(report.without_text.len(), without_text, "{times}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use chatkeep::storage::{BlobId, CopyItem, Expected, FileStorage, Maintenance as 
 use pollster::block_on;
 
 use crate::common::*;
-use crate::limited::{End, Limited};
+use crate::limited::{Call, End, Limited};
 
 /// The files below a folder whose names end like this.
 fn find(folder: &std::path::Path, end: &str) -> Vec<std::path::PathBuf> {
@@ -119,8 +119,8 @@ fn a_session_that_is_deleted_or_begun_anew_while_it_is_copied_leaves_nothing_of_
         blob(&*from.storage, &key, b"blob");
         let source = Arc::clone(&from.storage);
         let (again, place) = (Mutex::new(true), key.clone());
-        let meddling = Limited::new(&to.storage, i64::MAX, End::Before).before_blobs(move || {
-            if std::mem::take(&mut *again.lock().unwrap()) {
+        let meddling = Limited::new(&to.storage, i64::MAX, End::Before).before(move |call| {
+            if call == Call::PutBlob && std::mem::take(&mut *again.lock().unwrap()) {
                 block_on(source.purge(&place)).unwrap();
                 if anew {
                     let next = batch(0, 2, Some(head("again")));

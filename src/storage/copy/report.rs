@@ -39,7 +39,8 @@ pub struct CopyReport {
     /// What is not, or not wholly, in the target: damaged in the source, or with other content in
     /// the target.
     pub failed: Vec<CopyFailure>,
-    /// Sessions that were copied without their searchable text, since it could not be read.
+    /// Sessions that were copied without their searchable text, since it could not be read, or was
+    /// that of a later state each time.
     pub without_text: Vec<CopyFailure>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::report::{CopyFailure, CopyItem, CopyProgress, CopyReport};
-use super::session::{Copied, Session, Stop, of_target};
+use super::session::{Session, Stop, of_target};
 use crate::environment::Clock;
 use crate::error::{Error, Result};
 use crate::id::OwnerId;
@@ -72,8 +72,7 @@ impl Copying<'_> {
     }
 
     async fn copy_session(&self, key: &SessionKey, report: &mut CopyReport) -> Result<()> {
-        let (from, to, extract) = (self.from, self.to, self.extract);
-        let mut session = Session { from, to, extract, key, done: Copied::default() };
+        let mut session = Session::new(self.from, self.to, self.extract, key);
         let outcome = session.copy().await;
         let done = session.done;
         report.blobs += done.blobs;
