@@ -136,6 +136,29 @@ fn a_session_that_is_deleted_or_begun_anew_while_it_is_copied_leaves_nothing_of_
     }
 }
 
+/// Three are counted, one is deleted, two are listed, one is created, and three are counted again.
+#[test]
+fn sessions_that_come_and_go_while_they_are_listed_are_no_damage() {
+    let (from, to) = (memory(), memory());
+    for id in ["a", "b", "c"] {
+        begin(&*from.storage, &key("local", id), 3);
+    }
+    let (source, calls) = (Arc::clone(&from.storage), Mutex::new(Vec::new()));
+    let busy = Limited::new(&from.storage, i64::MAX, End::Before).before(move |call| {
+        let mut calls = calls.lock().unwrap();
+        calls.push(call);
+        match calls[..] {
+            [Call::Count, Call::List] => drop(block_on(source.purge(&key("local", "a"))).unwrap()),
+            [Call::Count, Call::List, Call::Count] => drop(begin(&*source, &key("local", "d"), 3)),
+            _ => {}
+        }
+    });
+    let report = block_on(copy_store(&busy, &*to.storage).into_future()).unwrap();
+    assert!(report.is_complete(), "{:#?}", report.failed);
+    assert_eq!((report.sessions, report.left_out), (3, 0));
+    assert_eq!(everything(&*to.storage), everything(&*from.storage));
+}
+
 #[test]
 fn a_record_that_is_too_large_for_the_target_is_no_end() {
     let from = memory();

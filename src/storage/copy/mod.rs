@@ -35,7 +35,7 @@ use crate::id::OwnerId;
 ///   the head, each blob's hash.
 /// - **Damage does not stop it.** A session that cannot be read whole is not copied, and the report
 ///   names it: [repair](super::Maintenance::repair) it, and copy again. Of a session with a damaged
-///   blob all else is copied.
+///   blob all else is copied; of an owner with sessions that cannot even be listed all others are.
 /// - **A response that is being written** in the source has nobody who writes it in the target.
 ///   Whoever opens the session there ends it as `Interrupted`, without waiting.
 ///

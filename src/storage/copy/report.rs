@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::id::OwnerId;
 use crate::storage::{DocumentScope, SessionKey};
 
 /// How far a copy has come.
@@ -83,6 +84,9 @@ pub struct CopyFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyItem {
+    /// Some of an owner's sessions: the source counts more than it can list, their ids are damaged.
+    /// [Rebuild](crate::storage::Maintenance::rebuild_index) its index, and copy again.
+    Owner(OwnerId),
     /// A session.
     Session(SessionKey),
     /// A document.
@@ -97,6 +101,7 @@ pub enum CopyItem {
 impl fmt::Display for CopyItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Owner(owner) => write!(f, "sessions of {owner}"),
             Self::Session(key) => write!(f, "session {key}"),
             Self::Document { scope: DocumentScope::Owner(owner), name } => {
                 write!(f, "document {name} of {owner}")

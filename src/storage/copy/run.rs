@@ -12,6 +12,9 @@ use crate::storage::{
     StorageExt as _,
 };
 
+/// How often an owner's sessions are listed of which more are counted.
+const LISTINGS: usize = 4;
+
 pub(super) type OnCopyProgress<'a> = Box<dyn Fn(CopyProgress) + Send + Sync + 'a>;
 
 /// What is copied, and how.
@@ -28,7 +31,7 @@ impl Copying<'_> {
     pub(super) async fn run(self) -> Result<CopyReport> {
         let mut report = CopyReport::default();
         let owners = self.all_owners().await?;
-        let sessions = self.all_sessions(&owners).await?;
+        let sessions = self.all_sessions(&owners, &mut report).await?;
         let total = sessions.len() as u64;
         (self.on_progress)(CopyProgress { done: 0, total, bytes: 0 });
         for (done, key) in (1..).zip(&sessions) {
@@ -54,21 +57,40 @@ impl Copying<'_> {
         }
     }
 
-    async fn all_sessions(&self, owners: &BTreeSet<OwnerId>) -> Result<Vec<SessionKey>> {
-        // In an order that does not change while sessions are written to.
-        let query = ListQuery::new().order(ListOrder::Created).limit(1_000);
+    /// The sessions of these owners. Those that cannot be listed are reported.
+    async fn all_sessions(
+        &self,
+        owners: &BTreeSet<OwnerId>,
+        report: &mut CopyReport,
+    ) -> Result<Vec<SessionKey>> {
         let mut all = Vec::new();
         for owner in owners {
-            let before = self.from.count(owner, &query).await?;
-            let listed = self.from.list_all(owner, &query).await?;
-            let there = before.min(self.from.count(owner, &query).await?);
-            if (listed.len() as u64) < there {
-                let problem = format!("{} of {there} sessions can be listed", listed.len());
-                return Err(Error::corrupt(problem).with("owner", owner));
+            let (listed, counted) = self.sessions_of(owner).await?;
+            if (listed.len() as u64) < counted {
+                let problem = format!("{} of {counted} sessions can be listed", listed.len());
+                let error = Error::corrupt(problem).with("owner", owner);
+                report.failed.push(CopyFailure { item: CopyItem::Owner(owner.clone()), error });
             }
-            all.extend(listed.into_iter().map(|session| session.key));
+            all.extend(listed);
         }
         Ok(all)
+    }
+
+    /// An owner's sessions, and how many there are at least.
+    async fn sessions_of(&self, owner: &OwnerId) -> Result<(Vec<SessionKey>, u64)> {
+        // In an order that does not change while sessions are written to.
+        let query = ListQuery::new().order(ListOrder::Created).limit(1_000);
+        let mut listings = 1;
+        loop {
+            let before = self.from.count(owner, &query).await?;
+            let listed = self.from.list_all(owner, &query).await?;
+            let counted = before.min(self.from.count(owner, &query).await?);
+            // They may come and go meanwhile.
+            if listed.len() as u64 >= counted || listings == LISTINGS {
+                return Ok((listed.into_iter().map(|session| session.key).collect(), counted));
+            }
+            listings += 1;
+        }
     }
 
     async fn copy_session(&self, key: &SessionKey, report: &mut CopyReport) -> Result<()> {
