@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use chatkeep::model::Workspace;
 use chatkeep::part::Markdown;
 use chatkeep::storage::{CopyReport, StatisticsQuery, copy_store};
-use chatkeep::{ChatStore, MemoryStorage, NewSession, Query, ResponseState};
+use chatkeep::{ChatStore, MemoryStorage, NewSession, Query, ResponseState, WorkspaceId};
 use pollster::block_on;
 
 use crate::common::*;
@@ -115,5 +116,26 @@ fn nothing_is_found_or_counted_of_turns_that_were_not_copied() {
             let report = block_on(copied_while_asked(&place(), times));
             assert_eq!(report.without_text.len(), without_text, "{times}");
         }
+    }
+}
+
+/// As it is recommended: once while the source is in use, and again when nobody uses it any more.
+#[test]
+fn what_was_open_when_the_source_was_last_used_is_open_in_the_target() {
+    for place in all() {
+        block_on(async {
+            let (old, new) = (memory(), place());
+            let old = store(&old).await;
+            let workspace = || Workspace::new(WorkspaceId::new("w").unwrap());
+            for title in ["a", "b"] {
+                let chat = NewSession::titled(title).workspace(workspace());
+                old.local().create(chat).await.unwrap();
+                let report = old.copy_to(&*new.storage).await.unwrap();
+                assert!(report.is_complete(), "{}: {:#?}", new.name, report.failed);
+            }
+            let resumed = store(&new).await.local().resume(workspace().id).await.unwrap();
+            let titles = resumed.chats.iter().map(|chat| chat.model().title().to_owned());
+            assert_eq!(titles.collect::<Vec<_>>(), ["a", "b"], "{}", new.name);
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! Moving everything from one storage to another.
 
 mod compare;
+mod document;
 mod report;
 mod run;
 mod session;
@@ -29,8 +30,12 @@ use crate::id::OwnerId;
 ///   are only compared. One that is there in part, or has grown in the source since, gets what is
 ///   missing, and one that was compacted in the source since is compacted. Running it once while
 ///   the source is in use, and again when nobody uses it any more, copies most of it in advance.
-/// - **Nothing is overwritten.** A session or a document that the target has with other content
-///   stays as it is there; the report names it.
+/// - **Nothing is overwritten** but by what became of it. A session or a document that the target
+///   has with other content stays as it is there; the report names it. A document that is in the
+///   target as a copy put it there, and has changed in the source since, is replaced. By what a copy
+///   notes beside each document (`copied/…`, which is never copied itself) it knows its own again.
+///   It does not know sources apart: of a document that several of them have the target keeps the
+///   one that was copied last, and [`replaced`](CopyReport::replaced) counts it.
 /// - **Everything is read back** and compared: each record's revision, turn, kind, time and body,
 ///   the head, each blob's hash.
 /// - **Damage does not stop it.** A session that cannot be read whole is not copied, and the report

@@ -35,6 +35,8 @@ pub struct CopyReport {
     pub blobs: u64,
     /// Documents that were copied. Equal ones that were there already do not count.
     pub documents: u64,
+    /// Of these, the ones that replaced what an earlier copy had put in their place.
+    pub replaced: u64,
     /// The bytes of all records, blobs and documents that were written.
     pub bytes: u64,
     /// What is not, or not wholly, in the target: damaged in the source, or with other content in

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::document::{OneDocument, is_note};
 use super::report::{CopyFailure, CopyItem, CopyProgress, CopyReport};
-use super::session::{Session, Stop, of_target};
+use super::session::{Session, Stop};
 use crate::environment::Clock;
 use crate::error::{Error, Result};
 use crate::id::OwnerId;
 use crate::storage::{
-    Document, DocumentScope, ExpectedDocument, Extract, ListOrder, ListQuery, SessionKey, Storage,
-    StorageExt as _,
+    DocumentScope, Extract, ListOrder, ListQuery, SessionKey, Storage, StorageExt as _,
 };
 
 /// How often an owner's sessions are listed of which more are counted.
@@ -120,15 +120,18 @@ impl Copying<'_> {
         let mut after = None;
         loop {
             let page = self.from.list_documents(scope, "", after, self.clock.now()).await?;
-            for name in page.items {
-                match self.copy_document(scope, &name).await {
-                    Ok(Some(bytes)) => {
+            for name in page.items.into_iter().filter(|name| !is_note(name)) {
+                let (from, to, clock, name) = (self.from, self.to, self.clock, name.as_str());
+                match (OneDocument { from, to, clock, scope, name }).copy().await {
+                    Ok(Some(written)) => {
                         report.documents += 1;
-                        report.bytes += bytes;
+                        report.replaced += u64::from(written.replaced);
+                        report.bytes += written.bytes;
                     }
                     Ok(None) => {}
                     Err(Stop::Failed(error)) => {
-                        let item = CopyItem::Document { scope: scope.clone(), name };
+                        let (scope, name) = (scope.clone(), name.to_owned());
+                        let item = CopyItem::Document { scope, name };
                         report.failed.push(CopyFailure { item, error });
                     }
                     Err(Stop::Broken(error)) => return Err(error.with("document", name)),
@@ -138,40 +141,6 @@ impl Copying<'_> {
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
-            }
-        }
-    }
-
-    /// The bytes that were written; none if the document is there already.
-    async fn copy_document(
-        &self,
-        scope: &DocumentScope,
-        name: &str,
-    ) -> std::result::Result<Option<u64>, Stop> {
-        let now = self.clock.now();
-        let original = self.from.get_document(scope, name, now).await.map_err(Stop::Failed)?;
-        let original = original.ok_or(Stop::Gone)?;
-        let same = |other: &Document| {
-            (&other.content, other.expires) == (&original.content, original.expires)
-        };
-        let read = || self.to.get_document(scope, name, now);
-        if let Some(there) = read().await.map_err(of_target)? {
-            if same(&there) {
-                return Ok(None);
-            }
-            let message = "the target has the document with other content";
-            return Err(Stop::Failed(Error::conflict(message).with("document", name)));
-        }
-        let (content, expires) = (original.content.clone(), original.expires);
-        let absent = ExpectedDocument::Absent;
-        let put = self.to.put_document(scope, name, absent, content, expires, now).await;
-        put.map_err(of_target)?;
-        let bytes = original.content.len() as u64;
-        match read().await.map_err(of_target)? {
-            Some(there) if same(&there) => Ok(Some(bytes)),
-            _ => {
-                let message = "what is in the target is not what was written";
-                Err(Stop::Failed(Error::corrupt(message).with("document", name)))
             }
         }
     }

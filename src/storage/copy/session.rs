@@ -32,7 +32,7 @@ pub(super) enum Stop {
     Gone,
 }
 
-type Outcome<T> = std::result::Result<T, Stop>;
+pub(super) type Outcome<T> = std::result::Result<T, Stop>;
 
 /// Judges a failure of the target.
 pub(super) fn of_target(error: Error) -> Stop {
