@@ -48,8 +48,10 @@ use crate::id::OwnerId;
 ///
 /// - What is written to the source after it was read is not in the target, sessions that were
 ///   created after the copy began among it. Copy again once nobody writes.
-/// - A session that is deleted from the source while it is copied is left out; one that was copied
-///   before it was deleted stays in the target.
+/// - **Nothing is deleted from the target.** A session that is deleted from the source before it is
+///   copied is left out. One that was copied before, by this copy or an earlier one, stays in the
+///   target; the report names it in [`only_in_target`](CopyReport::only_in_target), and who moves
+///   for good deletes it there. A document that was deleted since it was copied stays as well.
 /// - The marks of deleted ids do not go along. They hold no ids, only hashes that mean something in
 ///   one store alone. An id that was deleted from the source is as good as new in the target; one
 ///   that was deleted from the *target* is not brought back, and the report names it.

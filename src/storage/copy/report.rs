@@ -29,7 +29,8 @@ pub struct CopyReport {
     pub completed: u64,
     /// Sessions that were there already, equal to the last byte.
     pub already_there: u64,
-    /// Sessions that were deleted from the source while they were copied, and are in neither.
+    /// Sessions that were deleted from the source while this copy was made, and are in neither. One
+    /// that the target has from before is in [`only_in_target`](Self::only_in_target).
     pub left_out: u64,
     /// Blobs that were copied.
     pub blobs: u64,
@@ -45,10 +46,19 @@ pub struct CopyReport {
     /// Sessions that were copied without their searchable text, since it could not be read, or was
     /// that of a later state each time.
     pub without_text: Vec<CopyFailure>,
+    /// Sessions that the target has and the source has not, in the order of their keys, whosever
+    /// they are: deleted from the source since they were copied, say. A copy deletes nothing, and
+    /// cannot tell them from what the target had before, or has got since. Whoever moves for good
+    /// deletes them there: a person has deleted them, and would find them again.
+    ///
+    /// A session of the source that cannot be listed may be among them; then `failed` has its
+    /// [owner](CopyItem::Owner).
+    pub only_in_target: Vec<SessionKey>,
 }
 
 impl CopyReport {
-    /// Whether everything is in the target.
+    /// Whether everything is in the target. There may be [more](Self::only_in_target) than that:
+    /// nothing of the source is missing for it, and a target may have chats of its own.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty()
@@ -60,14 +70,15 @@ impl fmt::Display for CopyReport {
         write!(
             f,
             "{} sessions copied, {} completed, {} already there; {} blobs, {} documents, {} bytes; \
-             {} failed",
+             {} failed, {} only in the target",
             self.sessions,
             self.completed,
             self.already_there,
             self.blobs,
             self.documents,
             self.bytes,
-            self.failed.len()
+            self.failed.len(),
+            self.only_in_target.len()
         )
     }
 }

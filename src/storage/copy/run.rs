@@ -1,6 +1,6 @@
 //! Copying one session after the other, then the documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::document::{OneDocument, is_note};
 use super::report::{CopyFailure, CopyItem, CopyProgress, CopyReport};
@@ -30,31 +30,23 @@ pub(super) struct Copying<'a> {
 impl Copying<'_> {
     pub(super) async fn run(self) -> Result<CopyReport> {
         let mut report = CopyReport::default();
-        let owners = self.all_owners().await?;
+        let owners = all_owners(self.from).await?;
         let sessions = self.all_sessions(&owners, &mut report).await?;
         let total = sessions.len() as u64;
         (self.on_progress)(CopyProgress { done: 0, total, bytes: 0 });
+        let mut gone = Vec::new();
         for (done, key) in (1..).zip(&sessions) {
-            self.copy_session(key, &mut report).await?;
+            gone.extend(self.copy_session(key, &mut report).await?);
             (self.on_progress)(CopyProgress { done, total, bytes: report.bytes });
         }
         let owners = owners.union(&self.owners).cloned().map(DocumentScope::Owner);
         for scope in std::iter::once(DocumentScope::Store).chain(owners) {
             self.copy_documents(&scope, &mut report).await?;
         }
+        report.only_in_target = self.only_in_target().await?;
+        gone.retain(|key| report.only_in_target.binary_search(key).is_err());
+        report.left_out = gone.len() as u64;
         Ok(report)
-    }
-
-    async fn all_owners(&self) -> Result<BTreeSet<OwnerId>> {
-        let (mut all, mut after) = (BTreeSet::new(), None);
-        loop {
-            let page = self.from.owners(after).await?;
-            all.extend(page.items);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(all),
-            }
-        }
     }
 
     /// The sessions of these owners. Those that cannot be listed are reported.
@@ -78,8 +70,7 @@ impl Copying<'_> {
 
     /// An owner's sessions, and how many there are at least.
     async fn sessions_of(&self, owner: &OwnerId) -> Result<(Vec<SessionKey>, u64)> {
-        // In an order that does not change while sessions are written to.
-        let query = ListQuery::new().order(ListOrder::Created).limit(1_000);
+        let query = all_of_them();
         let mut listings = 1;
         loop {
             let before = self.from.count(owner, &query).await?;
@@ -93,7 +84,12 @@ impl Copying<'_> {
         }
     }
 
-    async fn copy_session(&self, key: &SessionKey, report: &mut CopyReport) -> Result<()> {
+    /// Copies a session; gives it back if it was deleted from the source.
+    async fn copy_session<'k>(
+        &self,
+        key: &'k SessionKey,
+        report: &mut CopyReport,
+    ) -> Result<Option<&'k SessionKey>> {
         let mut session = Session::new(self.from, self.to, self.extract, key);
         let outcome = session.copy().await;
         let done = session.done;
@@ -104,16 +100,28 @@ impl Copying<'_> {
             Ok(()) if done.begun => report.sessions += 1,
             Ok(()) if done.changed => report.completed += 1,
             Ok(()) => report.already_there += 1,
-            Err(Stop::Gone) => {
-                report.left_out += 1;
-                return Ok(());
-            }
+            Err(Stop::Gone) => return Ok(Some(key)),
             Err(Stop::Failed(error)) => report.failed.push(failure(error)),
             Err(Stop::Broken(error)) => return Err(error.with("session", &key.id)),
         }
         report.failed.extend(done.damaged.into_iter().map(failure));
         report.without_text.extend(done.without_text.map(failure));
-        Ok(())
+        Ok(None)
+    }
+
+    /// The sessions of the target that the source has not, or not any more.
+    async fn only_in_target(&self) -> Result<Vec<SessionKey>> {
+        let mut only = Vec::new();
+        for owner in all_owners(self.to).await? {
+            // The target first: what another copy brings to it meanwhile is in the source before.
+            let there = self.to.list_all(&owner, &all_of_them()).await?;
+            let here = self.from.list_all(&owner, &all_of_them()).await?;
+            let here: HashSet<_> = here.into_iter().map(|session| session.key).collect();
+            let there = there.into_iter().map(|session| session.key);
+            only.extend(there.filter(|key| !here.contains(key)));
+        }
+        only.sort();
+        Ok(only)
     }
 
     async fn copy_documents(&self, scope: &DocumentScope, report: &mut CopyReport) -> Result<()> {
@@ -144,4 +152,21 @@ impl Copying<'_> {
             }
         }
     }
+}
+
+async fn all_owners(storage: &dyn Storage) -> Result<BTreeSet<OwnerId>> {
+    let (mut all, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = storage.owners(after).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// In an order that does not change while sessions are written to.
+fn all_of_them() -> ListQuery {
+    ListQuery::new().order(ListOrder::Created).limit(1_000)
 }
