@@ -113,6 +113,10 @@ impl ChatStore {
     }
 
     /// Copies everything to another storage, once it is [run](CopyStore::run).
+    ///
+    /// **A copy deletes nothing.** A chat that is deleted here after it was copied stays in the target;
+    /// the report of the next copy names it in
+    /// [`only_in_target`](crate::storage::CopyReport::only_in_target). Delete it there as well.
     pub fn copy_to<'a>(&'a self, to: &'a dyn Storage) -> CopyStore<'a> {
         CopyStore(self.0.copy_to(to))
     }

@@ -53,12 +53,32 @@ fn redb() -> Place {
     Place { folder: Some(Arc::new(folder)), ..place("redb", storage) }
 }
 
+#[cfg(feature = "sqlite")]
+fn sqlite() -> Place {
+    let folder = folder();
+    let storage = block_on(SqliteStorage::open(folder.path().join("chats.db"))).unwrap();
+    Place { folder: Some(Arc::new(folder)), ..place("SQLite", storage) }
+}
+
+/// Those that have an index of texts. Files without one are read whenever something is searched.
+pub(crate) fn searched() -> Vec<fn() -> Place> {
+    vec![
+        memory,
+        #[cfg(feature = "sqlite")]
+        files,
+        #[cfg(feature = "sqlite")]
+        sqlite,
+    ]
+}
+
 pub(crate) fn all() -> Vec<fn() -> Place> {
     vec![
         memory,
         files,
         key_value,
         string_map,
+        #[cfg(feature = "sqlite")]
+        sqlite,
         #[cfg(feature = "redb")]
         redb,
     ]
@@ -216,7 +236,7 @@ pub(crate) fn session(storage: &dyn Storage, key: &SessionKey) -> String {
     format!("{key} {revision} {base} {fields:?} {blobs:?}{records}")
 }
 
-/// Everything in a storage.
+/// Everything in a storage, but what copies note for themselves.
 pub(crate) fn everything(storage: &dyn Storage) -> Vec<String> {
     let mut all = Vec::new();
     let owners = block_on(storage.owners(None)).unwrap().items;
@@ -229,7 +249,8 @@ pub(crate) fn everything(storage: &dyn Storage) -> Vec<String> {
     let others = [owner("no sessions")];
     let scopes = owners.into_iter().chain(others).map(DocumentScope::Owner);
     for scope in scopes.chain([DocumentScope::Store]) {
-        for name in block_on(storage.list_documents(&scope, "", None, time(60))).unwrap().items {
+        let names = block_on(storage.list_documents(&scope, "", None, time(60))).unwrap().items;
+        for name in names.into_iter().filter(|name| !name.starts_with("copied/")) {
             let document = block_on(storage.get_document(&scope, &name, time(60))).unwrap();
             let document = document.unwrap();
             let (content, expires) = (document.content, document.expires);

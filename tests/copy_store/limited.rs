@@ -25,12 +25,23 @@ pub(crate) enum End {
     Garbled,
 }
 
+/// What is about to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Append,
+    Read,
+    PutBlob,
+    PutDocument,
+    List,
+    Count,
+}
+
 pub(crate) struct Limited {
     inner: Arc<dyn Storage>,
     left: AtomicI64,
     end: End,
-    /// Called before a blob is put.
-    before_blobs: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Told of some calls before they are made.
+    before: Option<Box<dyn Fn(Call) + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Limited {
@@ -41,12 +52,16 @@ impl std::fmt::Debug for Limited {
 
 impl Limited {
     pub(crate) fn new(inner: &Arc<dyn Storage>, writes: i64, end: End) -> Self {
-        Self { inner: Arc::clone(inner), left: AtomicI64::new(writes), end, before_blobs: None }
+        Self { inner: Arc::clone(inner), left: AtomicI64::new(writes), end, before: None }
     }
 
-    pub(crate) fn before_blobs(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
-        self.before_blobs = Some(Box::new(call));
+    pub(crate) fn before(mut self, told: impl Fn(Call) + Send + Sync + 'static) -> Self {
+        self.before = Some(Box::new(told));
         self
+    }
+
+    fn tell(&self, call: Call) {
+        self.before.iter().for_each(|told| told(call));
     }
 
     /// Whether it came to its end.
@@ -100,6 +115,7 @@ impl Storage for Limited {
         self.inner.is_gone(writer).await
     }
     async fn append(&self, key: &SessionKey, expected: Expected, batch: Batch) -> Result<Appended> {
+        self.tell(Call::Append);
         let mut batch = batch;
         if self.garbles() {
             batch.records.iter_mut().for_each(|record| record.body = Body::Json("0".into()));
@@ -110,6 +126,7 @@ impl Storage for Limited {
         self.inner.head(key).await
     }
     async fn read(&self, key: &SessionKey, range: ReadRange) -> Result<LogPage> {
+        self.tell(Call::Read);
         self.check()?;
         self.inner.read(key, range).await
     }
@@ -123,7 +140,7 @@ impl Storage for Limited {
         self.write(self.inner.compact(key, through, records, guard)).await
     }
     async fn put_blob(&self, key: &SessionKey, id: &BlobId, content: Bytes) -> Result<()> {
-        self.before_blobs.iter().for_each(|call| call());
+        self.tell(Call::PutBlob);
         if self.garbles() {
             return self.write(async { Ok(()) }).await;
         }
@@ -146,9 +163,11 @@ impl Storage for Limited {
         query: &ListQuery,
         after: Option<Cursor>,
     ) -> Result<Page<SessionHead>> {
+        self.tell(Call::List);
         self.inner.list(owner, query, after).await
     }
     async fn count(&self, owner: &OwnerId, query: &ListQuery) -> Result<u64> {
+        self.tell(Call::Count);
         self.inner.count(owner, query).await
     }
     async fn owners(&self, after: Option<Cursor>) -> Result<Page<OwnerId>> {
@@ -172,6 +191,7 @@ impl Storage for Limited {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<VersionToken> {
+        self.tell(Call::PutDocument);
         let content = if self.garbles() { Bytes::from_static(b"0") } else { content };
         self.write(self.inner.put_document(scope, name, expected, content, expires, now)).await
     }

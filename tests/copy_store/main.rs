@@ -3,6 +3,7 @@
 
 mod chats;
 mod common;
+mod documents;
 mod interrupted;
 mod killed;
 mod limited;

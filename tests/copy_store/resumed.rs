@@ -142,18 +142,3 @@ fn a_later_life_in_the_source_is_a_first_one_in_the_target() {
     let copied = block_on(to.storage.existing_head(&key)).unwrap();
     assert_eq!((copied.incarnation, copied.revision), (Incarnation::FIRST, Revision::new(2)));
 }
-
-#[test]
-fn another_document_of_the_same_name_is_not_overwritten() {
-    use chatkeep::storage::{DocumentScope, ExpectedDocument};
-    let (from, to) = (memory(), files());
-    fill(&*from.storage);
-    let (scope, any) = (DocumentScope::Store, ExpectedDocument::Any);
-    let put = to.storage.put_document(&scope, "forever", any, "other".into(), None, time(0));
-    block_on(put).unwrap();
-    let report = copy(&*from.storage, &*to.storage);
-    assert_eq!((report.documents, report.failed.len()), (4, 1));
-    insta::assert_snapshot!(report.failed[0], @"document forever: conflict: the target has the document with other content (document forever)");
-    let kept = block_on(to.storage.get_document(&scope, "forever", time(0))).unwrap();
-    assert_eq!(kept.unwrap().content, "other");
-}

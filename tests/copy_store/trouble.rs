@@ -7,7 +7,7 @@ use chatkeep::storage::{BlobId, CopyItem, Expected, FileStorage, Maintenance as 
 use pollster::block_on;
 
 use crate::common::*;
-use crate::limited::{End, Limited};
+use crate::limited::{Call, End, Limited};
 
 /// The files below a folder whose names end like this.
 fn find(folder: &std::path::Path, end: &str) -> Vec<std::path::PathBuf> {
@@ -111,6 +111,57 @@ fn a_session_that_is_deleted_while_others_are_copied_is_left_out() {
 }
 
 #[test]
+fn what_was_deleted_since_it_was_copied_is_named_until_it_is_deleted_in_the_target() {
+    for to in all() {
+        let (from, to) = (memory(), to());
+        let [kept, deleted, last] = [key("local", "a"), key("local", "b"), key("other", "c")];
+        for key in [&kept, &deleted, &last] {
+            begin(&*from.storage, key, 3);
+        }
+        assert_eq!(copy(&*from.storage, &*to.storage).only_in_target, [], "{}", to.name);
+        // Of the one owner nothing is left.
+        for key in [&deleted, &last] {
+            block_on(from.storage.purge(key)).unwrap();
+        }
+        for _ in 0..2 {
+            let report = copy(&*from.storage, &*to.storage);
+            assert_eq!(report.only_in_target, [deleted.clone(), last.clone()], "{}", to.name);
+            assert!(report.is_complete() && report.to_string().ends_with("2 only in the target"));
+            assert_eq!((report.already_there, report.left_out), (1, 0), "{}", to.name);
+        }
+        let report = copy(&*from.storage, &*to.storage);
+        for key in &report.only_in_target {
+            block_on(to.storage.purge(key)).unwrap();
+        }
+        assert_eq!(copy(&*from.storage, &*to.storage).only_in_target, [], "{}", to.name);
+        assert_eq!(everything(&*to.storage), everything(&*from.storage), "{}", to.name);
+    }
+}
+
+/// One that is not copied yet, and one that is, in this copy or an earlier one.
+#[test]
+fn what_is_deleted_while_it_is_copied_is_in_neither_or_named() {
+    for copied_before in [false, true] {
+        let (from, to) = (memory(), memory());
+        let keys = ["a", "b", "c"].map(|id| key("local", id));
+        keys.iter().for_each(|key| drop(begin(&*from.storage, key, 3)));
+        if copied_before {
+            let _ = copy(&*from.storage, &*to.storage);
+        }
+        let progress = |p: chatkeep::storage::CopyProgress| {
+            if p.done == 1 {
+                keys[..2].iter().for_each(|key| drop(block_on(from.storage.purge(key)).unwrap()));
+            }
+        };
+        let copy = copy_store(&*from.storage, &*to.storage).on_progress(progress);
+        let report = block_on(copy.into_future()).unwrap();
+        let (left_out, named) = if copied_before { (0, &keys[..2]) } else { (1, &keys[..1]) };
+        assert_eq!((report.left_out, &report.only_in_target[..]), (left_out, named));
+        assert!(report.is_complete());
+    }
+}
+
+#[test]
 fn a_session_that_is_deleted_or_begun_anew_while_it_is_copied_leaves_nothing_of_its_old_life() {
     for anew in [false, true] {
         let (from, to) = (memory(), memory());
@@ -119,8 +170,8 @@ fn a_session_that_is_deleted_or_begun_anew_while_it_is_copied_leaves_nothing_of_
         blob(&*from.storage, &key, b"blob");
         let source = Arc::clone(&from.storage);
         let (again, place) = (Mutex::new(true), key.clone());
-        let meddling = Limited::new(&to.storage, i64::MAX, End::Before).before_blobs(move || {
-            if std::mem::take(&mut *again.lock().unwrap()) {
+        let meddling = Limited::new(&to.storage, i64::MAX, End::Before).before(move |call| {
+            if call == Call::PutBlob && std::mem::take(&mut *again.lock().unwrap()) {
                 block_on(source.purge(&place)).unwrap();
                 if anew {
                     let next = batch(0, 2, Some(head("again")));
@@ -134,6 +185,29 @@ fn a_session_that_is_deleted_or_begun_anew_while_it_is_copied_leaves_nothing_of_
         assert_eq!((report.sessions, report.left_out), (sessions, left_out));
         assert_eq!(everything(&*to.storage), everything(&*from.storage));
     }
+}
+
+/// Three are counted, one is deleted, two are listed, one is created, and three are counted again.
+#[test]
+fn sessions_that_come_and_go_while_they_are_listed_are_no_damage() {
+    let (from, to) = (memory(), memory());
+    for id in ["a", "b", "c"] {
+        begin(&*from.storage, &key("local", id), 3);
+    }
+    let (source, calls) = (Arc::clone(&from.storage), Mutex::new(Vec::new()));
+    let busy = Limited::new(&from.storage, i64::MAX, End::Before).before(move |call| {
+        let mut calls = calls.lock().unwrap();
+        calls.push(call);
+        match calls[..] {
+            [Call::Count, Call::List] => drop(block_on(source.purge(&key("local", "a"))).unwrap()),
+            [Call::Count, Call::List, Call::Count] => drop(begin(&*source, &key("local", "d"), 3)),
+            _ => {}
+        }
+    });
+    let report = block_on(copy_store(&busy, &*to.storage).into_future()).unwrap();
+    assert!(report.is_complete(), "{:#?}", report.failed);
+    assert_eq!((report.sessions, report.left_out), (3, 0));
+    assert_eq!(everything(&*to.storage), everything(&*from.storage));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chatkeep::part::Markdown;
 use chatkeep::storage::{
-    Batch, FullText, HeadFields, Maintenance, ReadRange, Revision, StatisticsQuery, Storage,
-    StorageExt, Term, TextOrder, TextQuery, copy_store,
+    Batch, CopyItem, FullText, HeadFields, Maintenance, ReadRange, Revision, SessionKey,
+    StatisticsQuery, Storage, StorageExt, Term, TextOrder, TextQuery, copy_store,
 };
 use chatkeep::{ChatStore, ErrorKind, ListQuery, MemoryStorage, NewSession, OwnerId, Query};
 
@@ -125,9 +125,21 @@ fn a_damaged_id_hides_no_other_session_and_is_made_anew_by_a_rebuild() {
             assert_eq!(relevant(&storage, "apple"), 2, "{damage}");
         }
         wait(storage.purge(&key("u"))).unwrap();
-        // Whoever copies is told that something would be missing.
-        let copied = wait(async { copy_store(&storage, &MemoryStorage::new()).await });
-        assert_eq!(copied.unwrap_err().kind(), ErrorKind::Corrupt, "{damage}");
+        // Whoever copies is told that something is missing; everyone else's is there.
+        let other = SessionKey::new(OwnerId::new("other").unwrap(), key("s").id);
+        let new = MemoryStorage::new();
+        wait(storage.append(&other, expected(0), batch(9, 0, 2))).unwrap();
+        let copied = wait(async { copy_store(&storage, &new).await }).unwrap();
+        assert_eq!((copied.sessions, copied.failed.len()), (2, 1), "{damage}");
+        assert_eq!(copied.failed[0].item, CopyItem::Owner(OwnerId::local()), "{damage}");
+        assert_eq!(
+            copied.failed[0].to_string(),
+            "sessions of local: corrupt: 1 of 2 sessions can be listed (owner local)",
+        );
+        assert!(!copied.is_complete());
+        for key in [&key("s"), &other] {
+            assert_eq!(wait(new.existing_head(key)).unwrap().revision.get(), 2, "{damage}");
+        }
         wait(storage.rebuild_index(&|_| {})).unwrap();
         assert_eq!(ids(3), ["recovered-2", "s"], "{damage}");
         let found = read_all(&storage, &key("recovered-2")).unwrap();

@@ -38,6 +38,11 @@ impl Original {
         }
     }
 
+    /// Whether this is the session as a head says.
+    pub(super) fn is_at(&self, head: &Head) -> bool {
+        (self.incarnation, self.revision) == (head.incarnation, head.revision)
+    }
+
     /// The records after a revision, up to another.
     pub(super) fn between(&self, after: Revision, through: Revision) -> &[Record] {
         let place = |revision| self.records.partition_point(|record| record.revision <= revision);

@@ -1,6 +1,7 @@
 //! Moving everything from one storage to another.
 
 mod compare;
+mod document;
 mod report;
 mod run;
 mod session;
@@ -29,13 +30,17 @@ use crate::id::OwnerId;
 ///   are only compared. One that is there in part, or has grown in the source since, gets what is
 ///   missing, and one that was compacted in the source since is compacted. Running it once while
 ///   the source is in use, and again when nobody uses it any more, copies most of it in advance.
-/// - **Nothing is overwritten.** A session or a document that the target has with other content
-///   stays as it is there; the report names it.
+/// - **Nothing is overwritten** but by what became of it. A session or a document that the target
+///   has with other content stays as it is there; the report names it. A document that is in the
+///   target as a copy put it there, and has changed in the source since, is replaced. By what a copy
+///   notes beside each document (`copied/…`, which is never copied itself) it knows its own again.
+///   It does not know sources apart: of a document that several of them have the target keeps the
+///   one that was copied last, and [`replaced`](CopyReport::replaced) counts it.
 /// - **Everything is read back** and compared: each record's revision, turn, kind, time and body,
 ///   the head, each blob's hash.
 /// - **Damage does not stop it.** A session that cannot be read whole is not copied, and the report
 ///   names it: [repair](super::Maintenance::repair) it, and copy again. Of a session with a damaged
-///   blob all else is copied.
+///   blob all else is copied; of an owner with sessions that cannot even be listed all others are.
 /// - **A response that is being written** in the source has nobody who writes it in the target.
 ///   Whoever opens the session there ends it as `Interrupted`, without waiting.
 ///
@@ -43,8 +48,10 @@ use crate::id::OwnerId;
 ///
 /// - What is written to the source after it was read is not in the target, sessions that were
 ///   created after the copy began among it. Copy again once nobody writes.
-/// - A session that is deleted from the source while it is copied is left out; one that was copied
-///   before it was deleted stays in the target.
+/// - **Nothing is deleted from the target.** A session that is deleted from the source before it is
+///   copied is left out. One that was copied before, by this copy or an earlier one, stays in the
+///   target; the report names it in [`only_in_target`](CopyReport::only_in_target), and who moves
+///   for good deletes it there. A document that was deleted since it was copied stays as well.
 /// - The marks of deleted ids do not go along. They hold no ids, only hashes that mean something in
 ///   one store alone. An id that was deleted from the source is as good as new in the target; one
 ///   that was deleted from the *target* is not brought back, and the report names it.

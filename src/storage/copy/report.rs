@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::id::OwnerId;
 use crate::storage::{DocumentScope, SessionKey};
 
 /// How far a copy has come.
@@ -28,23 +29,36 @@ pub struct CopyReport {
     pub completed: u64,
     /// Sessions that were there already, equal to the last byte.
     pub already_there: u64,
-    /// Sessions that were deleted from the source while they were copied, and are in neither.
+    /// Sessions that were deleted from the source while this copy was made, and are in neither. One
+    /// that the target has from before is in [`only_in_target`](Self::only_in_target).
     pub left_out: u64,
     /// Blobs that were copied.
     pub blobs: u64,
     /// Documents that were copied. Equal ones that were there already do not count.
     pub documents: u64,
+    /// Of these, the ones that replaced what an earlier copy had put in their place.
+    pub replaced: u64,
     /// The bytes of all records, blobs and documents that were written.
     pub bytes: u64,
     /// What is not, or not wholly, in the target: damaged in the source, or with other content in
     /// the target.
     pub failed: Vec<CopyFailure>,
-    /// Sessions that were copied without their searchable text, since it could not be read.
+    /// Sessions that were copied without their searchable text, since it could not be read, or was
+    /// that of a later state each time.
     pub without_text: Vec<CopyFailure>,
+    /// Sessions that the target has and the source has not, in the order of their keys, whosever
+    /// they are: deleted from the source since they were copied, say. A copy deletes nothing, and
+    /// cannot tell them from what the target had before, or has got since. Whoever moves for good
+    /// deletes them there: a person has deleted them, and would find them again.
+    ///
+    /// A session of the source that cannot be listed may be among them; then `failed` has its
+    /// [owner](CopyItem::Owner).
+    pub only_in_target: Vec<SessionKey>,
 }
 
 impl CopyReport {
-    /// Whether everything is in the target.
+    /// Whether everything is in the target. There may be [more](Self::only_in_target) than that:
+    /// nothing of the source is missing for it, and a target may have chats of its own.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty()
@@ -56,14 +70,15 @@ impl fmt::Display for CopyReport {
         write!(
             f,
             "{} sessions copied, {} completed, {} already there; {} blobs, {} documents, {} bytes; \
-             {} failed",
+             {} failed, {} only in the target",
             self.sessions,
             self.completed,
             self.already_there,
             self.blobs,
             self.documents,
             self.bytes,
-            self.failed.len()
+            self.failed.len(),
+            self.only_in_target.len()
         )
     }
 }
@@ -82,6 +97,9 @@ pub struct CopyFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyItem {
+    /// Some of an owner's sessions: the source counts more than it can list, their ids are damaged.
+    /// [Rebuild](crate::storage::Maintenance::rebuild_index) its index, and copy again.
+    Owner(OwnerId),
     /// A session.
     Session(SessionKey),
     /// A document.
@@ -96,6 +114,7 @@ pub enum CopyItem {
 impl fmt::Display for CopyItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Owner(owner) => write!(f, "sessions of {owner}"),
             Self::Session(key) => write!(f, "session {key}"),
             Self::Document { scope: DocumentScope::Owner(owner), name } => {
                 write!(f, "document {name} of {owner}")

@@ -1,16 +1,19 @@
 //! Copying one session after the other, then the documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::document::{OneDocument, is_note};
 use super::report::{CopyFailure, CopyItem, CopyProgress, CopyReport};
-use super::session::{Copied, Session, Stop, of_target};
+use super::session::{Session, Stop};
 use crate::environment::Clock;
 use crate::error::{Error, Result};
 use crate::id::OwnerId;
 use crate::storage::{
-    Document, DocumentScope, ExpectedDocument, Extract, ListOrder, ListQuery, SessionKey, Storage,
-    StorageExt as _,
+    DocumentScope, Extract, ListOrder, ListQuery, SessionKey, Storage, StorageExt as _,
 };
+
+/// How often an owner's sessions are listed of which more are counted.
+const LISTINGS: usize = 4;
 
 pub(super) type OnCopyProgress<'a> = Box<dyn Fn(CopyProgress) + Send + Sync + 'a>;
 
@@ -27,53 +30,67 @@ pub(super) struct Copying<'a> {
 impl Copying<'_> {
     pub(super) async fn run(self) -> Result<CopyReport> {
         let mut report = CopyReport::default();
-        let owners = self.all_owners().await?;
-        let sessions = self.all_sessions(&owners).await?;
+        let owners = all_owners(self.from).await?;
+        let sessions = self.all_sessions(&owners, &mut report).await?;
         let total = sessions.len() as u64;
         (self.on_progress)(CopyProgress { done: 0, total, bytes: 0 });
+        let mut gone = Vec::new();
         for (done, key) in (1..).zip(&sessions) {
-            self.copy_session(key, &mut report).await?;
+            gone.extend(self.copy_session(key, &mut report).await?);
             (self.on_progress)(CopyProgress { done, total, bytes: report.bytes });
         }
         let owners = owners.union(&self.owners).cloned().map(DocumentScope::Owner);
         for scope in std::iter::once(DocumentScope::Store).chain(owners) {
             self.copy_documents(&scope, &mut report).await?;
         }
+        report.only_in_target = self.only_in_target().await?;
+        gone.retain(|key| report.only_in_target.binary_search(key).is_err());
+        report.left_out = gone.len() as u64;
         Ok(report)
     }
 
-    async fn all_owners(&self) -> Result<BTreeSet<OwnerId>> {
-        let (mut all, mut after) = (BTreeSet::new(), None);
-        loop {
-            let page = self.from.owners(after).await?;
-            all.extend(page.items);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(all),
-            }
-        }
-    }
-
-    async fn all_sessions(&self, owners: &BTreeSet<OwnerId>) -> Result<Vec<SessionKey>> {
-        // In an order that does not change while sessions are written to.
-        let query = ListQuery::new().order(ListOrder::Created).limit(1_000);
+    /// The sessions of these owners. Those that cannot be listed are reported.
+    async fn all_sessions(
+        &self,
+        owners: &BTreeSet<OwnerId>,
+        report: &mut CopyReport,
+    ) -> Result<Vec<SessionKey>> {
         let mut all = Vec::new();
         for owner in owners {
-            let before = self.from.count(owner, &query).await?;
-            let listed = self.from.list_all(owner, &query).await?;
-            let there = before.min(self.from.count(owner, &query).await?);
-            if (listed.len() as u64) < there {
-                let problem = format!("{} of {there} sessions can be listed", listed.len());
-                return Err(Error::corrupt(problem).with("owner", owner));
+            let (listed, counted) = self.sessions_of(owner).await?;
+            if (listed.len() as u64) < counted {
+                let problem = format!("{} of {counted} sessions can be listed", listed.len());
+                let error = Error::corrupt(problem).with("owner", owner);
+                report.failed.push(CopyFailure { item: CopyItem::Owner(owner.clone()), error });
             }
-            all.extend(listed.into_iter().map(|session| session.key));
+            all.extend(listed);
         }
         Ok(all)
     }
 
-    async fn copy_session(&self, key: &SessionKey, report: &mut CopyReport) -> Result<()> {
-        let (from, to, extract) = (self.from, self.to, self.extract);
-        let mut session = Session { from, to, extract, key, done: Copied::default() };
+    /// An owner's sessions, and how many there are at least.
+    async fn sessions_of(&self, owner: &OwnerId) -> Result<(Vec<SessionKey>, u64)> {
+        let query = all_of_them();
+        let mut listings = 1;
+        loop {
+            let before = self.from.count(owner, &query).await?;
+            let listed = self.from.list_all(owner, &query).await?;
+            let counted = before.min(self.from.count(owner, &query).await?);
+            // They may come and go meanwhile.
+            if listed.len() as u64 >= counted || listings == LISTINGS {
+                return Ok((listed.into_iter().map(|session| session.key).collect(), counted));
+            }
+            listings += 1;
+        }
+    }
+
+    /// Copies a session; gives it back if it was deleted from the source.
+    async fn copy_session<'k>(
+        &self,
+        key: &'k SessionKey,
+        report: &mut CopyReport,
+    ) -> Result<Option<&'k SessionKey>> {
+        let mut session = Session::new(self.from, self.to, self.extract, key);
         let outcome = session.copy().await;
         let done = session.done;
         report.blobs += done.blobs;
@@ -83,31 +100,46 @@ impl Copying<'_> {
             Ok(()) if done.begun => report.sessions += 1,
             Ok(()) if done.changed => report.completed += 1,
             Ok(()) => report.already_there += 1,
-            Err(Stop::Gone) => {
-                report.left_out += 1;
-                return Ok(());
-            }
+            Err(Stop::Gone) => return Ok(Some(key)),
             Err(Stop::Failed(error)) => report.failed.push(failure(error)),
             Err(Stop::Broken(error)) => return Err(error.with("session", &key.id)),
         }
         report.failed.extend(done.damaged.into_iter().map(failure));
         report.without_text.extend(done.without_text.map(failure));
-        Ok(())
+        Ok(None)
+    }
+
+    /// The sessions of the target that the source has not, or not any more.
+    async fn only_in_target(&self) -> Result<Vec<SessionKey>> {
+        let mut only = Vec::new();
+        for owner in all_owners(self.to).await? {
+            // The target first: what another copy brings to it meanwhile is in the source before.
+            let there = self.to.list_all(&owner, &all_of_them()).await?;
+            let here = self.from.list_all(&owner, &all_of_them()).await?;
+            let here: HashSet<_> = here.into_iter().map(|session| session.key).collect();
+            let there = there.into_iter().map(|session| session.key);
+            only.extend(there.filter(|key| !here.contains(key)));
+        }
+        only.sort();
+        Ok(only)
     }
 
     async fn copy_documents(&self, scope: &DocumentScope, report: &mut CopyReport) -> Result<()> {
         let mut after = None;
         loop {
             let page = self.from.list_documents(scope, "", after, self.clock.now()).await?;
-            for name in page.items {
-                match self.copy_document(scope, &name).await {
-                    Ok(Some(bytes)) => {
+            for name in page.items.into_iter().filter(|name| !is_note(name)) {
+                let (from, to, clock, name) = (self.from, self.to, self.clock, name.as_str());
+                match (OneDocument { from, to, clock, scope, name }).copy().await {
+                    Ok(Some(written)) => {
                         report.documents += 1;
-                        report.bytes += bytes;
+                        report.replaced += u64::from(written.replaced);
+                        report.bytes += written.bytes;
                     }
                     Ok(None) => {}
                     Err(Stop::Failed(error)) => {
-                        let item = CopyItem::Document { scope: scope.clone(), name };
+                        let (scope, name) = (scope.clone(), name.to_owned());
+                        let item = CopyItem::Document { scope, name };
                         report.failed.push(CopyFailure { item, error });
                     }
                     Err(Stop::Broken(error)) => return Err(error.with("document", name)),
@@ -120,38 +152,21 @@ impl Copying<'_> {
             }
         }
     }
+}
 
-    /// The bytes that were written; none if the document is there already.
-    async fn copy_document(
-        &self,
-        scope: &DocumentScope,
-        name: &str,
-    ) -> std::result::Result<Option<u64>, Stop> {
-        let now = self.clock.now();
-        let original = self.from.get_document(scope, name, now).await.map_err(Stop::Failed)?;
-        let original = original.ok_or(Stop::Gone)?;
-        let same = |other: &Document| {
-            (&other.content, other.expires) == (&original.content, original.expires)
-        };
-        let read = || self.to.get_document(scope, name, now);
-        if let Some(there) = read().await.map_err(of_target)? {
-            if same(&there) {
-                return Ok(None);
-            }
-            let message = "the target has the document with other content";
-            return Err(Stop::Failed(Error::conflict(message).with("document", name)));
-        }
-        let (content, expires) = (original.content.clone(), original.expires);
-        let absent = ExpectedDocument::Absent;
-        let put = self.to.put_document(scope, name, absent, content, expires, now).await;
-        put.map_err(of_target)?;
-        let bytes = original.content.len() as u64;
-        match read().await.map_err(of_target)? {
-            Some(there) if same(&there) => Ok(Some(bytes)),
-            _ => {
-                let message = "what is in the target is not what was written";
-                Err(Stop::Failed(Error::corrupt(message).with("document", name)))
-            }
+async fn all_owners(storage: &dyn Storage) -> Result<BTreeSet<OwnerId>> {
+    let (mut all, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = storage.owners(after).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(all),
         }
     }
+}
+
+/// In an order that does not change while sessions are written to.
+fn all_of_them() -> ListQuery {
+    ListQuery::new().order(ListOrder::Created).limit(1_000)
 }

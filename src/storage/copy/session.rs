@@ -7,7 +7,7 @@ use crate::environment::{IdSource, RandomIds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{
     Batch, BatchId, BlobId, Body, Durability, Expected, Extract, Head, HeadFields, Record,
-    Revision, SessionKey, Storage, StorageExt as _,
+    Revision, SessionKey, Storage, StorageExt as _, TurnFacts, TurnText,
 };
 
 /// A batch ends after so many bytes of bodies, or records.
@@ -15,6 +15,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const BATCH_RECORDS: usize = 1_024;
 /// How often an append is tried whose outcome the target does not tell.
 const ATTEMPTS: usize = 3;
+/// How often a session is read that goes on before its text is read.
+const READINGS: usize = 8;
 /// A record in the place of one that was compacted, until the target is compacted as well.
 /// Readers skip kinds that they do not know.
 const FILLER: &str = "filler";
@@ -30,7 +32,7 @@ pub(super) enum Stop {
     Gone,
 }
 
-type Outcome<T> = std::result::Result<T, Stop>;
+pub(super) type Outcome<T> = std::result::Result<T, Stop>;
 
 /// Judges a failure of the target.
 pub(super) fn of_target(error: Error) -> Stop {
@@ -62,14 +64,29 @@ pub(super) struct Copied {
 
 /// The copy of one session.
 pub(super) struct Session<'a> {
-    pub(super) from: &'a dyn Storage,
-    pub(super) to: &'a dyn Storage,
-    pub(super) extract: Option<&'a dyn Extract>,
-    pub(super) key: &'a SessionKey,
+    from: &'a dyn Storage,
+    to: &'a dyn Storage,
+    extract: Option<&'a dyn Extract>,
+    key: &'a SessionKey,
+    /// How often it was read.
+    readings: usize,
+    /// What its last batch brings.
+    texts: Vec<TurnText>,
+    facts: Vec<TurnFacts>,
     pub(super) done: Copied,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        from: &'a dyn Storage,
+        to: &'a dyn Storage,
+        extract: Option<&'a dyn Extract>,
+        key: &'a SessionKey,
+    ) -> Self {
+        let (texts, facts, done) = (Vec::new(), Vec::new(), Copied::default());
+        Self { from, to, extract, key, readings: 0, texts, facts, done }
+    }
+
     /// Copies the session and compares what is in the target then.
     pub(super) async fn copy(&mut self) -> Outcome<()> {
         let mut expected = Expected::New;
@@ -77,7 +94,8 @@ impl Session<'_> {
             let original = self.original().await?;
             let copied = match self.copy_once(&original, expected).await {
                 Err(Stop::Broken(error)) => return Err(Stop::Broken(error)),
-                copied => copied,
+                Ok(false) => continue,
+                copied => copied.map(drop),
             };
             let now = self.from.head(self.key).await.map_err(Stop::Failed)?;
             if now.as_ref().is_some_and(|now| now.incarnation == original.incarnation) {
@@ -96,29 +114,54 @@ impl Session<'_> {
         }
     }
 
-    async fn original(&self) -> Outcome<Original> {
+    async fn original(&mut self) -> Outcome<Original> {
+        self.readings += 1;
         let log = self.from.read_after(self.key, Revision::ZERO).await.map_err(of_source)?;
         Original::new(self.key, log).map_err(Stop::Failed)
     }
 
-    async fn copy_once(&mut self, original: &Original, expected: Expected) -> Outcome<()> {
+    /// False if nothing was done, since the session has gone on.
+    async fn copy_once(&mut self, original: &Original, expected: Expected) -> Outcome<bool> {
         let there = match self.to.read_after(self.key, Revision::ZERO).await {
             Ok(page) => Some(page),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(of_target(error)),
         };
         let missing = there.as_ref().map(|page| original.missing(self.key, page)).transpose();
-        match (missing.map_err(Stop::Failed)?, there) {
+        let missing = missing.map_err(Stop::Failed)?;
+        if missing.is_none_or(|missing| missing.records) && !self.read_text(original).await {
+            return Ok(false);
+        }
+        match (missing, there) {
             (Some(missing), Some(page)) => {
                 self.copy_blobs().await?;
                 self.complete(original, missing, page.head).await?;
                 if missing == Missing::NOTHING {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             _ => self.begin(original, expected).await?,
         }
-        self.check(original).await
+        self.check(original).await.map(|()| true)
+    }
+
+    /// Reads what is searched and counted; false if that is of another state than the records are.
+    async fn read_text(&mut self, original: &Original) -> bool {
+        (self.texts, self.facts) = (Vec::new(), Vec::new());
+        let wanted = self.to.full_text().is_some() || self.to.statistics().is_some();
+        let Some(extract) = self.extract.filter(|_| wanted) else { return true };
+        match extract.extract(self.key).await {
+            Ok(found) if original.is_at(&found.head) => {
+                (self.texts, self.facts) = (found.texts, found.facts);
+            }
+            Ok(_) if self.readings < READINGS => return false,
+            Ok(_) => {
+                let error = Error::busy("the session goes on all the time while it is copied");
+                self.done.without_text = Some(error.with("session", &self.key.id));
+            }
+            Err(error) => self.done.without_text = Some(error),
+        }
+        true
     }
 
     /// What a compacted log begins with has to come in one batch; of any other the first record
@@ -131,7 +174,7 @@ impl Session<'_> {
         let mut batch = batch(records, Some(original.fields.clone()));
         batch.base = original.base;
         if is_all {
-            self.add_text(&mut batch).await;
+            self.add_text(&mut batch);
         }
         let head = self.append(expected, batch).await?;
         self.done.begun = true;
@@ -161,7 +204,7 @@ impl Session<'_> {
             let is_last = last >= original.revision;
             let mut batch = batch(records, is_last.then(|| original.fields.clone()));
             if is_last {
-                self.add_text(&mut batch).await;
+                self.add_text(&mut batch);
             }
             let expected = Expected::At { incarnation: head.incarnation, revision: head.revision };
             head = self.append(expected, batch).await?;
@@ -190,13 +233,9 @@ impl Session<'_> {
     }
 
     /// Adds what is searched and counted to a session's last batch.
-    async fn add_text(&mut self, batch: &mut Batch) {
-        let wanted = self.to.full_text().is_some() || self.to.statistics().is_some();
-        let Some(extract) = self.extract.filter(|_| wanted) else { return };
-        match extract.extract(self.key).await {
-            Ok(found) => (batch.texts, batch.facts) = (found.texts, found.facts),
-            Err(error) => self.done.without_text = Some(error),
-        }
+    fn add_text(&mut self, batch: &mut Batch) {
+        batch.texts = std::mem::take(&mut self.texts);
+        batch.facts = std::mem::take(&mut self.facts);
     }
 
     async fn copy_blobs(&mut self) -> Outcome<()> {
