@@ -356,6 +356,60 @@ fn many_threads_open_an_empty_file_and_write_at_once() {
     assert_eq!(std::fs::metadata(dir.path().join("db-wal")).unwrap().len(), 0);
 }
 
+/// A database whose log is copied into the file after each commit, and was long once.
+fn long_logged() -> (tempfile::TempDir, Database, impl Fn() -> u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = Schema { checkpoint_pages: 1, ..ONE };
+    let database = Database::open(&dir.path().join("db"), schema).unwrap();
+    let wal = dir.path().join("db-wal");
+    insert(&database, 100).unwrap();
+    (dir, database, move || std::fs::metadata(&wal).unwrap().len())
+}
+
+/// A transaction that takes so many pages.
+fn insert(database: &Database, pages: i64) -> Result<(), SqliteError> {
+    database.write(Sync::Full, |tx| {
+        let sql = "INSERT INTO t (x) VALUES (zeroblob(?1))";
+        Ok(tx.execute(sql, [pages * 4_096]).map(drop)?)
+    })
+}
+
+/// Its syncs may have failed, and say nothing of that any more.
+#[test]
+fn a_log_that_could_not_be_copied_is_cut_before_anything_else_is_written() {
+    let (_dir, database, wal) = long_logged();
+    let long = wal();
+    insert(&database, 1).unwrap();
+    assert_eq!(wal(), long);
+    *database.fault.lock().unwrap() = Some(Fault::Checkpoint);
+    insert(&database, 1).unwrap();
+    assert_eq!(wal(), long);
+    insert(&database, 1).unwrap();
+    assert!(wal() < long / 10, "the log was trusted");
+}
+
+#[test]
+fn a_log_that_could_not_be_cut_is_cut_before_anything_else_is_written() {
+    let (_dir, database, wal) = long_logged();
+    let long = wal();
+    *database.fault.lock().unwrap() = Some(Fault::Checkpoint);
+    assert!(database.truncate_wal().is_err());
+    insert(&database, 1).unwrap();
+    assert!(wal() < long / 10, "the log was trusted");
+}
+
+#[test]
+fn a_log_is_copied_into_the_file_before_it_is_long() {
+    let (dir, database, wal) = long_logged();
+    let one = std::fs::metadata(dir.path().join("db")).unwrap().len();
+    assert!(one > 100 * 4_096);
+    let long = wal();
+    for _ in 0..300 {
+        insert(&database, 1).unwrap();
+    }
+    assert_eq!(wal(), long);
+}
+
 /// A commit of unknown outcome is told to all who were in it, and a retry lands once.
 #[test]
 fn a_retry_after_a_failed_commit_lands_once() {
