@@ -378,6 +378,9 @@ fn prepare(connection: &Connection) -> Result<()> {
         return Err(SqliteError::damaged(format!("the database's journal is {mode}, not a WAL")));
     }
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Where a sync leaves what was written in the drive's own memory, as Apple's does.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "trusted_schema", false)?;

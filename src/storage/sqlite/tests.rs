@@ -410,6 +410,18 @@ fn a_log_is_copied_into_the_file_before_it_is_long() {
     assert_eq!(wal(), long);
 }
 
+#[test]
+fn every_connection_has_syncs_reach_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(&dir.path().join("db"), ONE).unwrap();
+    let full = |connection: &Connection| {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, bool>(0));
+        Ok([pragma("fullfsync")?, pragma("checkpoint_fullfsync")?])
+    };
+    assert_eq!(database.write(Sync::Normal, full).unwrap(), [true, true]);
+    assert_eq!(database.read(full).unwrap(), [true, true]);
+}
+
 /// A commit of unknown outcome is told to all who were in it, and a retry lands once.
 #[test]
 fn a_retry_after_a_failed_commit_lands_once() {
