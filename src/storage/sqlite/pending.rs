@@ -14,6 +14,7 @@ use super::engine::{Engine, lock};
 use super::error::SqliteError;
 use super::full_text;
 use crate::error::Error;
+use crate::storage::TurnText;
 
 /// It is looked whether there are many after so many texts and bytes.
 const TEXTS: usize = 64;
@@ -31,6 +32,15 @@ pub(super) struct Left {
 }
 
 impl Left {
+    pub(super) fn of<'t>(texts: impl IntoIterator<Item = &'t TurnText>) -> Self {
+        let mut left = Self::default();
+        for text in texts {
+            let bytes = text.passages.iter().map(|passage| passage.text.len()).sum();
+            left.add(Self { texts: 1, bytes });
+        }
+        left
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.texts = self.texts.saturating_add(other.texts);
         self.bytes = self.bytes.saturating_add(other.bytes);

@@ -347,14 +347,68 @@ pub(crate) fn remove_turn(
     session: SessionRow,
     turn: TurnId,
 ) -> Result<()> {
+    let none = TurnText { turn, at: jiff::Timestamp::UNIX_EPOCH, passages: Vec::new() };
+    if !can_index(connection)? {
+        return put_all(connection, [(session, &none)]);
+    }
     if let Some(id) = waiting::id_of(session.id, turn.get()) {
         waiting::remove(connection, id)?;
     }
     if stored(connection, session, turn)?.is_none() {
         return Ok(());
     }
-    let none = TurnText { turn, at: jiff::Timestamp::UNIX_EPOCH, passages: Vec::new() };
     index_texts(connection, [(session, &none)])
+}
+
+/// Sets the texts of all of a session's turns. Those that are there already are left alone; the others
+/// are returned.
+pub(crate) fn set_session<'t>(
+    connection: &Connection,
+    session: SessionRow,
+    texts: &'t [TurnText],
+) -> Result<Vec<&'t TurnText>> {
+    let (gone, changed) = match difference(connection, session, texts) {
+        Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+            tracing::warn!(error = %Error::from(damage), "a session's texts are set anew");
+            remove_session(connection, session)?;
+            (Vec::new(), texts.iter().collect())
+        }
+        found => found?,
+    };
+    gone.into_iter().try_for_each(|turn| remove_turn(connection, session, TurnId::new(turn)))?;
+    put_all(connection, changed.iter().map(|text| (session, *text)))?;
+    Ok(changed)
+}
+
+/// Which of a session's turns have a text that they should not have, and which texts are not there.
+fn difference<'t>(
+    connection: &Connection,
+    session: SessionRow,
+    texts: &'t [TurnText],
+) -> Result<(Vec<u64>, Vec<&'t TurnText>)> {
+    let mut gone = turns(connection, session)?;
+    let mut changed = Vec::new();
+    for text in texts {
+        gone.remove(&text.turn.get());
+        if !is_set(connection, session, text)? {
+            changed.push(text);
+        }
+    }
+    Ok((gone.into_iter().collect(), changed))
+}
+
+/// Whether a turn's text is there as it is.
+fn is_set(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<bool> {
+    let waits = match waiting::id_of(session.id, text.turn.get()) {
+        Some(id) => waiting::stored(connection, id)?,
+        None => None,
+    };
+    let there = match waits {
+        Some(waits) => Some(waits),
+        None => stored(connection, session, text.turn)?.map(|stored| (stored.at, stored.bytes)),
+    };
+    let text = (text.at.as_millisecond(), passages::encode(&text.passages));
+    Ok(there.map_or(text.1.is_empty(), |there| there == text))
 }
 
 /// Removes the texts of all of a session's turns; whether [traces] of deleted words are left, until
