@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::catalogue;
 use super::database::{Database, Fault, Schema, Sync};
-use super::{SqliteError, SqliteStorage};
+use super::engine::are_texts_due;
+use super::{SqliteError, SqliteStorage, catalogue, full_text};
 use crate::error::{Error, ErrorKind};
 use crate::id::{OwnerId, SessionId, TurnId, WorkspaceId};
 use crate::model::{ResponseState, SessionStatus};
@@ -453,6 +453,25 @@ fn a_retry_after_a_failed_commit_lands_once() {
             assert_eq!(page.damage, []);
         }
     }
+}
+
+/// Somebody else may bring it up just then, or the disk be full.
+#[test]
+fn a_full_text_that_cannot_be_brought_up_keeps_nobody_from_opening_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = wait(SqliteStorage::open(dir.path().join("db"))).unwrap();
+    wait(append(&storage, &key("a"), 0)).unwrap();
+    let database = &storage.engine.database;
+    let older = "UPDATE full_text SET value = '1' WHERE name = 'tokens'";
+    database.write(Sync::Full, |tx| Ok(tx.execute(older, ())?)).unwrap();
+    *database.fault.lock().unwrap() = Some(Fault::TookNone);
+    assert!(!are_texts_due(database));
+    assert_eq!(*database.fault.lock().unwrap(), None);
+    // Whoever opens it next tries again.
+    drop(storage);
+    let storage = wait(SqliteStorage::open(dir.path().join("db"))).unwrap();
+    let database = &storage.engine.database;
+    assert!(database.read(full_text::is_current).unwrap());
 }
 
 async fn append(storage: &SqliteStorage, key: &SessionKey, after: u64) -> Result<Appended, Error> {
