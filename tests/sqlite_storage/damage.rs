@@ -1,18 +1,20 @@
 //! Damaged rows: what is said of them, and what stays readable.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chatkeep::part::Markdown;
 use chatkeep::storage::{
-    Batch, Extract, Extracted, FullText, HeadFields, ListOrder, Maintenance, ReadRange,
+    Batch, Extract, Extracted, FullText, HeadFields, Hint, ListOrder, Maintenance, ReadRange,
     Revision, SessionKey, StatisticsQuery, Storage, StorageExt, Term, TextOrder, TextQuery,
-    copy_store,
+    WatchFilter, copy_store,
 };
 use chatkeep::{
     ChatStore, ErrorKind, ListQuery, MemoryStorage, NewSession, OwnerId, Query, Result,
     SqliteStorage,
 };
+use futures_util::StreamExt as _;
 
 use crate::common::*;
 
@@ -180,6 +182,32 @@ impl Extract for Seen {
         self.keys.lock().unwrap().push(key.clone());
         let head = self.storage.existing_head(key).await?;
         Ok(Extracted { head, texts: Vec::new(), facts: Vec::new() })
+    }
+}
+
+#[test]
+fn a_damaged_session_silences_no_watcher_of_another() {
+    for damage in ["session = CAST(x'80' AS TEXT)", "token = CAST(x'80' AS TEXT)"] {
+        let (dir, storage) = store();
+        for (number, id) in (1..).zip(["s", "t"]) {
+            add(&storage, &key(id), number, 0, 1).unwrap();
+        }
+        let watch = |filter| wait(storage.watch(filter)).unwrap();
+        let _damaged = watch(WatchFilter::Session(key("t")));
+        let mut of_owner = watch(WatchFilter::Owner(OwnerId::local()));
+        let mut of_session = watch(WatchFilter::Session(key("s")));
+        let change = format!("UPDATE sessions SET {damage} WHERE session = 't'");
+        assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+        // Nobody tells of it but the database.
+        add(&open(dir.path()), &key("s"), 3, 1, 1).unwrap();
+        let (done, finished) = mpsc::channel();
+        std::thread::spawn(move || {
+            let is_of_s = |hint: Hint| std::future::ready(hint.key == key("s"));
+            wait(async { of_session.next().await.unwrap() });
+            wait(of_owner.by_ref().any(is_of_s));
+            done.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(20)).expect(damage);
     }
 }
 
