@@ -163,7 +163,8 @@ pub enum PassageRole {
     Tool,
 }
 
-/// What statistics count of one turn.
+/// What statistics count of one turn. They refuse no turn: an engine counts a number that is larger
+/// than any that it can keep, at least 2^63 - 1, as the largest one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnFacts {
     /// Which turn.

@@ -1,18 +1,25 @@
 //! Damaged rows: what is said of them, and what stays readable.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use chatkeep::part::Markdown;
 use chatkeep::storage::{
-    Batch, CopyItem, FullText, HeadFields, Maintenance, ReadRange, Revision, SessionKey,
-    StatisticsQuery, Storage, StorageExt, Term, TextOrder, TextQuery, copy_store,
+    Batch, CopyItem, Extract, Extracted, FullText, HeadFields, Hint, ListOrder, Maintenance,
+    ReadRange, Revision, SessionKey, StatisticsQuery, Storage, StorageExt, Term, TextOrder,
+    TextQuery, WatchFilter, copy_store,
 };
-use chatkeep::{ChatStore, ErrorKind, ListQuery, MemoryStorage, NewSession, OwnerId, Query};
+use chatkeep::{
+    ChatStore, ErrorKind, ListQuery, MemoryStorage, NewSession, OwnerId, Query, Result,
+    SqliteStorage,
+};
+use futures_util::StreamExt as _;
 
 use crate::common::*;
 
 /// Five records, of which one change is made to the database itself.
-fn damaged(sql: &str) -> (tempfile::TempDir, chatkeep::SqliteStorage) {
+fn damaged(sql: &str) -> (tempfile::TempDir, SqliteStorage) {
     let (dir, storage) = store();
     add(&storage, &key("other"), 1, 0, 3).unwrap();
     add(&storage, &key("s"), 2, 0, 2).unwrap();
@@ -145,6 +152,100 @@ fn a_damaged_id_hides_no_other_session_and_is_made_anew_by_a_rebuild() {
         let found = read_all(&storage, &key("recovered-2")).unwrap();
         assert_eq!((revisions(&found), &*found.damage), (vec![1, 2], &[][..]));
         assert_eq!(searched(&storage, "apple"), (2, false), "{damage}");
+    }
+}
+
+/// What is derived of them hides nobody else either.
+#[test]
+fn a_damaged_owner_hides_no_other_and_is_named_anew_by_a_rebuild() {
+    for damage in ["''", "x'80'", "CAST(x'80' AS TEXT)"] {
+        let (dir, storage) = store();
+        let key = |owner: &str| SessionKey::new(OwnerId::new(owner).unwrap(), key("s").id);
+        for (number, owner) in (1..).zip(["a", "b", "c"]) {
+            add(&storage, &key(owner), number, 0, 2).unwrap();
+        }
+        let change = format!("UPDATE owners SET owner = {damage} WHERE owner = 'b'");
+        assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+        let owners = || {
+            let owners = wait(storage.owners(None)).unwrap().items;
+            owners.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(owners(), ["a", "c"], "{damage}");
+        let seen = Arc::new(Seen { storage: storage.clone(), keys: Mutex::default() });
+        wait(storage.rebuild(&*seen, &|_| {})).unwrap();
+        assert_eq!(*seen.keys.lock().unwrap(), [key("a"), key("c")], "{damage}");
+        wait(storage.rebuild_index(&|_| {})).unwrap();
+        assert_eq!(owners(), ["a", "c", "recovered-2"], "{damage}");
+        let found = read_all(&storage, &key("recovered-2")).unwrap();
+        assert_eq!((revisions(&found), &*found.damage), (vec![1, 2], &[][..]));
+    }
+}
+
+/// Notes whose text it is asked for, and has none.
+#[derive(Debug)]
+struct Seen {
+    storage: SqliteStorage,
+    keys: Mutex<Vec<SessionKey>>,
+}
+
+#[async_trait]
+impl Extract for Seen {
+    async fn extract(&self, key: &SessionKey) -> Result<Extracted> {
+        self.keys.lock().unwrap().push(key.clone());
+        let head = self.storage.existing_head(key).await?;
+        Ok(Extracted { head, texts: Vec::new(), facts: Vec::new() })
+    }
+}
+
+#[test]
+fn a_damaged_session_silences_no_watcher_of_another() {
+    for damage in ["session = CAST(x'80' AS TEXT)", "token = CAST(x'80' AS TEXT)"] {
+        let (dir, storage) = store();
+        for (number, id) in (1..).zip(["s", "t"]) {
+            add(&storage, &key(id), number, 0, 1).unwrap();
+        }
+        let watch = |filter| wait(storage.watch(filter)).unwrap();
+        let _damaged = watch(WatchFilter::Session(key("t")));
+        let mut of_owner = watch(WatchFilter::Owner(OwnerId::local()));
+        let mut of_session = watch(WatchFilter::Session(key("s")));
+        let change = format!("UPDATE sessions SET {damage} WHERE session = 't'");
+        assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+        // Nobody tells of it but the database.
+        add(&open(dir.path()), &key("s"), 3, 1, 1).unwrap();
+        let (done, finished) = mpsc::channel();
+        std::thread::spawn(move || {
+            let is_of_s = |hint: Hint| std::future::ready(hint.key == key("s"));
+            wait(async { of_session.next().await.unwrap() });
+            wait(of_owner.by_ref().any(is_of_s));
+            done.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(20)).expect(damage);
+    }
+}
+
+#[test]
+fn a_damaged_place_in_a_list_hides_no_other_session() {
+    for (damage, order) in [
+        ("active = 'then'", ListOrder::LastActive),
+        ("active = 1.5", ListOrder::LastActive),
+        ("created = 'then'", ListOrder::Created),
+        ("title = CAST(x'80' AS TEXT)", ListOrder::Title),
+        ("active = 'then', head = '{'", ListOrder::Title),
+        ("incarnation = 'first'", ListOrder::Title),
+    ] {
+        let (dir, storage) = store();
+        for (number, id) in (1..).zip(["s", "t", "u"]) {
+            add(&storage, &key(id), number, 0, 2).unwrap();
+        }
+        let change = format!("UPDATE sessions SET {damage} WHERE session = 't'");
+        assert_eq!(raw(dir.path()).execute(&change, ()).unwrap(), 1);
+        for limit in [1, 2, 3] {
+            let query = ListQuery::new().order(order).limit(limit);
+            let listed = wait(storage.list_all(&OwnerId::local(), &query)).unwrap();
+            let mut ids: Vec<_> = listed.iter().map(|one| one.key.id.as_str()).collect();
+            ids.retain(|id| *id != "t");
+            assert_eq!(ids, ["s", "u"], "{damage}, {limit}");
+        }
     }
 }
 
@@ -356,7 +457,7 @@ fn a_damaged_text_fails_no_append_that_replaces_it() {
 }
 
 /// A session with turns 1 and 2, whose texts are indexed.
-fn indexed() -> (tempfile::TempDir, chatkeep::SqliteStorage) {
+fn indexed() -> (tempfile::TempDir, SqliteStorage) {
     let (dir, storage) = store();
     let mut batch = batch(1, 0, 1);
     batch.texts = vec![text(1, "apple"), text(2, "pear")];
@@ -365,13 +466,13 @@ fn indexed() -> (tempfile::TempDir, chatkeep::SqliteStorage) {
     (dir, storage)
 }
 
-fn relevant(storage: &chatkeep::SqliteStorage, word: &str) -> usize {
+fn relevant(storage: &SqliteStorage, word: &str) -> usize {
     let mut query = TextQuery::new(vec![Term::new(word).unwrap()]);
     query.order = TextOrder::Relevance;
     wait(storage.search(&OwnerId::local(), &query, None)).unwrap().page.items.len()
 }
 
-fn searched(storage: &chatkeep::SqliteStorage, word: &str) -> (usize, bool) {
+fn searched(storage: &SqliteStorage, word: &str) -> (usize, bool) {
     let mut query = TextQuery::new(vec![Term::new(word).unwrap()]);
     query.limit = 1_000;
     let hits = wait(storage.search(&OwnerId::local(), &query, None)).unwrap();

@@ -1,10 +1,13 @@
 //! Appends that arrive together.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
-use chatkeep::storage::{Durability, Storage};
+use chatkeep::storage::{Durability, Storage, WatchFilter};
 use chatkeep::{ErrorKind, SqliteStorage};
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
 use crate::common::*;
@@ -61,7 +64,7 @@ fn an_append_that_nobody_waits_for_holds_up_no_other() {
     let (_dir, storage) = store();
     let (a, b) = (key("a"), key("b"));
     let mut dropped = Box::pin(storage.append(&a, expected(0), batch(1, 0, 1)));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(Waker::noop());
     assert!(dropped.as_mut().poll(&mut context).is_pending());
     drop(dropped);
     add(&storage, &b, 2, 0, 1).unwrap();
@@ -127,4 +130,32 @@ fn a_retry_that_asks_for_more_is_synced() {
     assert_eq!((again.head, again.durability), (done.head, Durability::Synced));
     // A commit is what syncs the log.
     assert_eq!(commits(dir.path()), before + 1);
+}
+
+/// Appends once, within the call that wakes it.
+struct Appends(Mutex<Option<SqliteStorage>>);
+
+impl Wake for Appends {
+    fn wake(self: Arc<Self>) {
+        let storage = self.0.lock().unwrap().take();
+        if let Some(storage) = storage {
+            add(&storage, &key("woken"), 2, 0, 1).unwrap();
+        }
+    }
+}
+
+#[test]
+fn whoever_is_woken_by_an_append_can_append_at_once() {
+    let (_dir, storage) = store();
+    let (done, finished) = mpsc::channel();
+    let own = storage.clone();
+    std::thread::spawn(move || {
+        let mut hints = wait(storage.watch(WatchFilter::Session(key("s")))).unwrap();
+        let waker = Waker::from(Arc::new(Appends(Mutex::new(Some(storage.clone())))));
+        assert!(hints.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+        add(&storage, &key("s"), 1, 0, 1).unwrap();
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(Duration::from_secs(20)).expect("it waits for itself");
+    assert_eq!(read_all(&own, &key("woken")).unwrap().records.len(), 1);
 }

@@ -1,7 +1,9 @@
 //! Deletion: what is left in the files, and who may be in the way.
 
+use std::collections::HashSet;
+
 use chatkeep::ErrorKind;
-use chatkeep::storage::{BlobId, Body, Durability, Expected, Incarnation, Storage};
+use chatkeep::storage::{BlobId, Body, Durability, Expected, Incarnation, Storage, TurnText};
 
 use crate::common::*;
 
@@ -71,4 +73,87 @@ fn a_reader_in_the_way_is_told_of_and_a_scrub_ends_what_it_kept() {
     drop(reader);
     wait(storage.maintenance().scrub()).unwrap();
     assert!(!holds(dir.path(), CANARY));
+}
+
+/// Digits that are no byte of a number that may stand behind a word.
+const DIGITS: [char; 10] = ['α', 'β', 'γ', 'δ', 'ε', 'ζ', 'η', 'θ', 'ι', 'κ'];
+
+fn word(number: u64) -> String {
+    let digits = format!("{number:05}");
+    let digits = digits.bytes().map(|digit| DIGITS[usize::from(digit - b'0')]);
+    CANARY.chars().chain(digits).collect()
+}
+
+/// The words of a turn, between each two of which the other session has one.
+fn of_turn(turn: u64, rest: u64) -> TurnText {
+    let words = (0..8).map(|index| word((turn * 8 + index) * 2 + rest));
+    text(turn, &words.collect::<Vec<_>>().join(" "))
+}
+
+fn set(storage: &chatkeep::SqliteStorage, id: &str, round: u64, rest: u64) {
+    let mut batch = batch(round + 1, round, 1);
+    batch.texts = (round * 256..(round + 1) * 256).map(|turn| of_turn(turn, rest)).collect();
+    wait(storage.append(&key(id), expected(round), batch)).unwrap();
+}
+
+/// Sessions of turns that follow each other in the index, which has many leaves.
+fn interleaved() -> (tempfile::TempDir, chatkeep::SqliteStorage) {
+    let (dir, storage) = store();
+    for round in 0..4 {
+        set(&storage, "gone", round, 0);
+        set(&storage, "stays", round, 1);
+    }
+    (dir, storage)
+}
+
+/// How many words of a session are anywhere in the files.
+fn words_left(dir: &std::path::Path, rest: u64) -> usize {
+    let words: HashSet<String> = (0..4 * 256 * 8).map(|number| word(number * 2 + rest)).collect();
+    let whole: Vec<u8> = files(dir).into_iter().flat_map(|(_, content)| content).collect();
+    let windows = whole.windows(word(0).len()).filter(|w| w.starts_with(CANARY.as_bytes()));
+    windows.filter_map(|w| std::str::from_utf8(w).ok()).filter(|w| words.contains(*w)).count()
+}
+
+#[test]
+fn no_word_of_a_deleted_session_is_left_among_those_of_others() {
+    for merged in [false, true] {
+        let (dir, storage) = interleaved();
+        if merged {
+            wait(storage.maintenance().scrub()).unwrap();
+        }
+        assert!(words_left(dir.path(), 0) > 0);
+        let receipt = wait(storage.purge(&key("gone"))).unwrap();
+        assert_eq!(receipt.remains, Vec::<String>::new());
+        assert_eq!((words_left(dir.path(), 0), words_left(dir.path(), 1) > 0), (0, true));
+        let integrity = "INSERT INTO texts (texts) VALUES ('integrity-check')";
+        raw(dir.path()).execute(integrity, ()).unwrap();
+    }
+}
+
+#[test]
+fn no_replaced_word_is_left_by_a_scrub() {
+    let (dir, storage) = interleaved();
+    wait(storage.maintenance().scrub()).unwrap();
+    let mut replaced = batch(9, 4, 1);
+    replaced.texts = (0..4 * 256).map(|turn| of_turn(turn, 1)).collect();
+    wait(storage.append(&key("gone"), expected(4), replaced)).unwrap();
+    assert!(words_left(dir.path(), 0) > 0);
+    wait(storage.maintenance().scrub()).unwrap();
+    assert_eq!(words_left(dir.path(), 0), 0);
+    let integrity = "INSERT INTO texts (texts) VALUES ('integrity-check')";
+    raw(dir.path()).execute(integrity, ()).unwrap();
+}
+
+#[test]
+fn a_session_of_which_nothing_is_indexed_is_deleted_whatever_became_of_the_index() {
+    for (missing, remains) in [("texts", 0), ("texts_idx", 0), ("words", 0), ("full_text", 1)] {
+        let (dir, storage) = store();
+        let mut batch = batch(1, 0, 1);
+        batch.texts = vec![text(1, CANARY)];
+        wait(storage.append(&key("s"), expected(0), batch)).unwrap();
+        raw(dir.path()).execute_batch(&format!("DROP TABLE {missing}")).unwrap();
+        let receipt = wait(storage.purge(&key("s"))).unwrap();
+        assert_eq!(receipt.remains.len(), remains, "{missing}: {:?}", receipt.remains);
+        assert!(!holds(dir.path(), CANARY), "{missing}");
+    }
 }

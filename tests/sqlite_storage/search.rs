@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use chatkeep::storage::{FullText, Storage, Term, TextQuery};
-use chatkeep::{OwnerId, SqliteStorage};
+use async_trait::async_trait;
+use chatkeep::storage::{
+    Extract, Extracted, FullText, SessionKey, Storage, StorageExt, Term, TextQuery,
+};
+use chatkeep::{OwnerId, Result, SqliteStorage};
 
 use crate::common::*;
 
@@ -72,6 +75,69 @@ fn whoever_writes_faster_than_texts_are_indexed_helps_with_it() {
         batch.texts = (1..=200).map(|turn| text(round * 200 + turn, "word")).collect();
         wait(storage.append(&key("s"), expected(round), batch)).unwrap();
     }
+    let sql = "SELECT count(*) FROM waiting";
+    let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
+    assert!(waiting <= 2_048 + 256, "{waiting} texts wait");
+}
+
+/// Reads the same of every session.
+#[derive(Debug)]
+struct Says(SqliteStorage, Vec<(u64, &'static str)>);
+
+#[async_trait]
+impl Extract for Says {
+    async fn extract(&self, key: &SessionKey) -> Result<Extracted> {
+        let head = self.0.existing_head(key).await?;
+        let texts = self.1.iter().map(|(turn, words)| text(*turn, words)).collect();
+        Ok(Extracted { head, texts, facts: Vec::new() })
+    }
+}
+
+/// Many sessions of a few indexed turns each.
+fn indexed(sessions: u64) -> (tempfile::TempDir, SqliteStorage) {
+    let (dir, storage) = store();
+    for number in 0..sessions {
+        let mut batch = batch(1, 0, 1);
+        batch.texts = (1..=3).map(|turn| text(turn, "before")).collect();
+        wait(storage.append(&key(&format!("s{number}")), expected(0), batch)).unwrap();
+    }
+    wait(storage.maintenance().scrub()).unwrap();
+    (dir, storage)
+}
+
+#[test]
+fn a_rebuild_leaves_what_is_indexed_as_it_is() {
+    let (dir, storage) = indexed(100);
+    let connection = raw(dir.path());
+    let state = || {
+        let mut query = connection.prepare("SELECT id, block FROM texts_data").unwrap();
+        let rows = query.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let blocks: Vec<(i64, Vec<u8>)> = rows.map(Result::unwrap).collect();
+        let sql = "SELECT count(*) FROM waiting";
+        (blocks, connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap())
+    };
+    let before = state();
+    let same = vec![(1, "before"), (2, "before"), (3, "before")];
+    wait(storage.rebuild(&Says(storage.clone(), same), &|_| {})).unwrap();
+    assert!(state() == before);
+    // What differs is set, and what is gone is taken out.
+    let other = vec![(1, "before"), (2, "after"), (4, "before")];
+    wait(storage.rebuild(&Says(storage.clone(), other), &|_| {})).unwrap();
+    for (word, turns) in [("before", [1, 4]), ("after", [2, 2])] {
+        let mut found = found(&storage, word);
+        found.sort_unstable();
+        found.dedup();
+        let mut turns = turns.to_vec();
+        turns.dedup();
+        assert_eq!(found, turns, "{word}");
+    }
+}
+
+#[test]
+fn a_rebuild_indexes_texts_as_it_reads_them() {
+    let (dir, storage) = indexed(1_000);
+    let changed = vec![(1, "after"), (2, "after"), (3, "after")];
+    wait(storage.rebuild(&Says(storage.clone(), changed), &|_| {})).unwrap();
     let sql = "SELECT count(*) FROM waiting";
     let waiting: i64 = raw(dir.path()).query_row(sql, (), |row| row.get(0)).unwrap();
     assert!(waiting <= 2_048 + 256, "{waiting} texts wait");

@@ -103,10 +103,7 @@ pub(super) fn append(transaction: &Connection, salt: Salt, request: Request) -> 
 
 fn done(head: Head, batch: &Batch) -> Done {
     let durability = rules::achieved(batch.durability, capabilities().durability);
-    let passages = batch.texts.iter().flat_map(|text| &text.passages);
-    let left =
-        Left { texts: batch.texts.len(), bytes: passages.map(|passage| passage.text.len()).sum() };
-    Done { appended: Appended { head, durability }, left }
+    Done { appended: Appended { head, durability }, left: Left::of(&batch.texts) }
 }
 
 /// Whether the batch is in the log already, where it was expected to be.

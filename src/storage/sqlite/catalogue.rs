@@ -68,9 +68,10 @@ pub(super) fn create_indexes(connection: &Connection) -> Result<()> {
     )?)
 }
 
-/// Sets what lists choose by from the heads, as far as these are sound. A session whose id is damaged
-/// gets a new one, by which it is found again.
+/// Sets what lists choose by from the heads, as far as these are sound. An owner or a session whose id
+/// is damaged gets a new one, by which it is found again.
 pub(super) fn restore(connection: &Connection) -> Result<()> {
+    restore_owners(connection)?;
     let mut ids = connection.prepare("SELECT id FROM sessions")?;
     let ids = ids.query_map((), |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     for id in ids {
@@ -94,6 +95,26 @@ pub(super) fn restore(connection: &Connection) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+fn restore_owners(connection: &Connection) -> Result<()> {
+    let mut query = connection.prepare("SELECT number, owner FROM owners")?;
+    let mut rows = query.query(())?;
+    let mut damaged = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Err(damage) = owner_id(row.get_ref(1)?) {
+            damaged.push((row.get::<_, i64>(0)?, damage));
+        }
+    }
+    drop(rows);
+    for (number, damage) in damaged {
+        let name = format!("recovered-{number}");
+        tracing::warn!(error = %crate::Error::from(damage), name, "an owner has a new id");
+        connection
+            .prepare_cached("UPDATE owners SET owner = ?2 WHERE number = ?1")?
+            .execute(params![number, name])?;
     }
     Ok(())
 }
@@ -318,7 +339,7 @@ fn owner_or_new(connection: &Connection, owner: &OwnerId) -> Result<i64> {
 }
 
 /// The page of an owner's sessions that fit a query. One whose head is damaged is listed with the
-/// reason; one whose id is cannot be listed, and hides no other.
+/// reason; one whose id is cannot be listed, nor one by what is damaged: they hide no other.
 pub(super) fn page(
     connection: &Connection,
     owner: &OwnerId,
@@ -369,11 +390,19 @@ fn page_of(
             return Ok(Page { items, next });
         }
         let Some(session) = session_of(row, owner, damaged)? else { continue };
+        let key = match query.order {
+            ListOrder::Title => row.get(7).map(PlaceKey::Title),
+            _ => row.get(7).map(PlaceKey::Time),
+        };
+        let key = match key {
+            Err(error) if damaged == Damaged::Listed => {
+                // No page could go on from here, nor end here.
+                left_out(error.into());
+                continue;
+            }
+            key => key?,
+        };
         if items.len() + 1 == query.limit {
-            let key = match query.order {
-                ListOrder::Title => PlaceKey::Title(row.get(7)?),
-                _ => PlaceKey::Time(row.get(7)?),
-            };
             last = Some(Place::new(key, session.key.id.clone(), mark));
         }
         items.push(session);
@@ -453,23 +482,45 @@ pub(crate) fn id_if_fits(
     Ok(session_id(row.get_ref(0)?).map_err(left_out).ok())
 }
 
-/// Everyone who has a session, in the order of their ids.
+/// Everyone who has a session, in the order of their ids, as far as these are sound.
+pub(super) fn sound_owners(
+    connection: &Connection,
+    after: Option<&Cursor>,
+) -> Result<Page<OwnerId>> {
+    owners_of(connection, after, Damaged::Listed)
+}
+
+/// The same where a damaged id is to be had from somebody else: it is an error here.
 pub(crate) fn owners(connection: &Connection, after: Option<&Cursor>) -> Result<Page<OwnerId>> {
+    owners_of(connection, after, Damaged::Fails)
+}
+
+fn owners_of(
+    connection: &Connection,
+    after: Option<&Cursor>,
+    damaged: Damaged,
+) -> Result<Page<OwnerId>> {
     let start: Option<OwnerId> = after.map(listing::decode_cursor).transpose()?;
     let start = start.as_ref().map_or("", OwnerId::as_str);
-    let mut statement = connection
-        .prepare_cached("SELECT owner FROM owners WHERE owner > ?1 ORDER BY owner LIMIT ?2")?;
-    let limit = integer(MAX_LIMIT as u64 + 1)?;
-    let names = statement.query_map(params![start, limit], |row| row.get::<_, String>(0))?;
-    let names: Vec<OwnerId> = names
-        .map(|name| {
-            OwnerId::new(name?).map_err(|e| SqliteError::damaged(format!("in owners: {e}")))
-        })
-        .collect::<Result<_>>()?;
+    // Without a limit: it is not known how many are damaged.
+    let mut statement =
+        connection.prepare_cached("SELECT owner FROM owners WHERE owner > ?1 ORDER BY owner")?;
+    let mut rows = statement.query([start])?;
+    let mut names = Vec::new();
+    while let Some(row) = rows.next()? {
+        match owner_id(row.get_ref(0)?) {
+            Ok(name) => names.push(name),
+            Err(error) if damaged == Damaged::Listed => left_out(error),
+            Err(error) => return Err(error),
+        }
+        if names.len() > MAX_LIMIT {
+            break;
+        }
+    }
     Ok(listing::page_of_names(names, None)?)
 }
 
-/// The address of every session whose id is sound.
+/// The address of every session whose id is sound, and its owner's.
 pub(crate) fn keys(connection: &Connection) -> Result<Vec<SessionKey>> {
     let mut query = connection.prepare(
         "SELECT owners.owner, session FROM sessions JOIN owners ON number = sessions.owner
@@ -478,10 +529,9 @@ pub(crate) fn keys(connection: &Connection) -> Result<Vec<SessionKey>> {
     let mut rows = query.query(())?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        let owner = OwnerId::new(row.get::<_, String>(0)?)
-            .map_err(|e| SqliteError::damaged(format!("in owners: {e}")))?;
-        let id = session_id(row.get_ref(1)?).map_err(left_out);
-        keys.extend(id.ok().map(|id| SessionKey::new(owner, id)));
+        let owner = owner_id(row.get_ref(0)?).map_err(left_out).ok();
+        let id = session_id(row.get_ref(1)?).map_err(left_out).ok();
+        keys.extend(owner.zip(id).map(|(owner, id)| SessionKey::new(owner, id)));
     }
     Ok(keys)
 }
@@ -719,8 +769,8 @@ fn session_of(row: &Row<'_>, owner: &OwnerId, damaged: Damaged) -> Result<Option
         Err(error) => return Err(error),
     };
     let head = match head_of(row) {
-        Err(SqliteError::Damaged { problem }) if damaged == Damaged::Listed => {
-            unreadable(row, &problem)?
+        Err(error) if damaged == Damaged::Listed && error.kind() == ErrorKind::Corrupt => {
+            unreadable(row, &error)
         }
         head => head?,
     };
@@ -728,25 +778,33 @@ fn session_of(row: &Row<'_>, owner: &OwnerId, damaged: Damaged) -> Result<Option
 }
 
 /// What is listed of a session whose head is damaged.
-fn unreadable(row: &Row<'_>, problem: &str) -> Result<Head> {
-    let active = row.get::<_, i64>(6)?.checked_neg().unwrap_or(i64::MAX);
-    let at = Timestamp::from_millisecond(active)
-        .map_err(|e| SqliteError::damaged(format!("a session's time: {e}")))?;
-    Ok(listing::unreadable(at, problem))
+fn unreadable(row: &Row<'_>, error: &SqliteError) -> Head {
+    let problem = match error {
+        SqliteError::Engine { source } => source.to_string(),
+        other => other.to_string(),
+    };
+    let active = row.get(6).ok().and_then(i64::checked_neg);
+    let at = active.and_then(|active| Timestamp::from_millisecond(active).ok());
+    listing::unreadable(at.unwrap_or(Timestamp::UNIX_EPOCH), &problem)
 }
 
-/// Nobody could ask for a session by an id that is none.
-fn left_out(error: SqliteError) {
-    tracing::warn!(error = %crate::Error::from(error), "a session is left out until a rebuild");
+/// Nobody could ask for it by an id that is none.
+pub(super) fn left_out(error: SqliteError) {
+    tracing::warn!(error = %crate::Error::from(error), "it is left out until a rebuild");
 }
 
 fn named(error: SqliteError, key: &SessionKey) -> SqliteError {
     SqliteError::from(crate::Error::from(error).with("session", &key.id))
 }
 
-fn session_id(id: ValueRef<'_>) -> Result<SessionId> {
+pub(super) fn session_id(id: ValueRef<'_>) -> Result<SessionId> {
     let damaged = |e: &dyn std::fmt::Display| SqliteError::damaged(format!("a session's id: {e}"));
     SessionId::new(id.as_str().map_err(|e| damaged(&e))?).map_err(|e| damaged(&e))
+}
+
+fn owner_id(id: ValueRef<'_>) -> Result<OwnerId> {
+    let damaged = |e: &dyn std::fmt::Display| SqliteError::damaged(format!("an owner's id: {e}"));
+    OwnerId::new(id.as_str().map_err(|e| damaged(&e))?).map_err(|e| damaged(&e))
 }
 
 /// A number as the engine keeps it.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::SqliteError;
 use super::place::Place;
@@ -58,25 +60,28 @@ pub(crate) struct Database {
     schema: Schema,
     writer: Mutex<Writer>,
     readers: Mutex<Vec<Connection>>,
-    /// What the next commit comes to.
+    /// What the next commit or checkpoint comes to.
     #[cfg(test)]
     pub(super) fault: Mutex<Option<Fault>>,
 }
 
-/// A commit that fails without saying whether it took effect.
+/// A commit that fails without saying whether it took effect, or a checkpoint that fails.
 #[cfg(test)]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     TookEffect,
     TookNone,
     Panics,
+    Checkpoint,
 }
 
 struct Writer {
     connection: Connection,
     sync: Sync,
-    /// A commit failed without saying whether it is there: what was written before it may not be
-    /// on the disk either, though a later sync would say so.
+    /// How many pages the WAL had after the last commit.
+    pages: Arc<AtomicU32>,
+    /// A commit or a checkpoint failed, and with it perhaps a sync: what was written before may not
+    /// be on the disk, though a later sync would say so.
     suspect: bool,
 }
 
@@ -92,7 +97,7 @@ impl Database {
         let known = schema.version();
         patiently(|| schema.check(&connection))?;
         // Takes a lock for which the engine itself does not wait.
-        patiently(|| prepare(&connection, schema))?;
+        patiently(|| prepare(&connection))?;
         if version(&connection)? < known {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -101,7 +106,7 @@ impl Database {
             schema.migrate(&transaction)?;
             transaction.commit().map_err(SqliteError::of_commit)?;
         }
-        let writer = Writer { connection, sync: Sync::Normal, suspect: false };
+        let writer = Writer::new(connection)?;
         Ok(Self {
             place: Place::of(path)?,
             path: path.to_owned(),
@@ -140,7 +145,38 @@ impl Database {
             writer.suspect |= matches!(error, SqliteError::Unknown { .. });
             return Err(error);
         }
+        self.checkpoint(&mut writer);
         Ok(changed)
+    }
+
+    /// Copies the WAL into the file once it is long. What was committed is as safe as it was said to
+    /// be, whatever comes of it.
+    fn checkpoint(&self, writer: &mut Writer) {
+        if writer.pages.load(Ordering::Relaxed) < self.schema.checkpoint_pages {
+            return;
+        }
+        let passive = |connection: &Connection| {
+            connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
+        };
+        match writer.checked(|connection| self.faulty(|| passive(connection))) {
+            // Somebody else does it, or reads: it is tried again after the next commit.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+            Err(error) => tracing::warn!(%error, "the write-ahead log could not be copied"),
+            Ok(_) => {}
+        }
+    }
+
+    #[cfg(not(test))]
+    fn faulty<T>(&self, copy: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        copy()
+    }
+
+    #[cfg(test)]
+    fn faulty<T>(&self, copy: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        match lock(&self.fault).take_if(|fault| *fault == Fault::Checkpoint) {
+            Some(_) => Err(failed_sync()),
+            None => copy(),
+        }
     }
 
     #[cfg(not(test))]
@@ -150,14 +186,13 @@ impl Database {
 
     #[cfg(test)]
     fn commit(&self, open: Open<'_>) -> rusqlite::Result<()> {
-        match lock(&self.fault).take() {
-            None => return open.commit(),
+        match lock(&self.fault).take_if(|fault| *fault != Fault::Checkpoint) {
+            None | Some(Fault::Checkpoint) => return open.commit(),
             Some(Fault::TookEffect) => open.commit()?,
             Some(Fault::TookNone) => drop(open),
             Some(Fault::Panics) => panic!("a commit that panics"),
         }
-        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
-        Err(rusqlite::Error::SqliteFailure(failed, None))
+        Err(failed_sync())
     }
 
     /// Reads from one state of the database.
@@ -181,24 +216,20 @@ impl Database {
         Ok(found)
     }
 
-    /// Uses the writer outside of a transaction, for upkeep.
-    pub(crate) fn upkeep<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        work(&lock(&self.writer).connection)
-    }
-
     /// Copies all that the WAL holds into the file and cuts the WAL to nothing; whether nobody
     /// was in the way.
     pub(crate) fn truncate_wal(&self) -> Result<bool> {
         // Readers that nobody uses hold nothing, but closing them costs nothing either.
         lock(&self.readers).clear();
-        self.upkeep(truncate_wal)
+        let mut writer = lock(&self.writer);
+        Ok(writer.checked(|connection| self.faulty(|| truncate_wal(connection)))?)
     }
 
     /// A connection of its own that cannot write.
     pub(crate) fn reader(&self) -> Result<Connection> {
         self.place.check()?;
         let connection = connect(self.place.database(), OpenFlags::empty())?;
-        patiently(|| prepare(&connection, self.schema))?;
+        patiently(|| prepare(&connection))?;
         connection.pragma_update(None, "cache_size", -READER_CACHE)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
@@ -232,6 +263,29 @@ impl Drop for Open<'_> {
 }
 
 impl Writer {
+    fn new(mut connection: Connection) -> Result<Self> {
+        let pages = Arc::<AtomicU32>::default();
+        let known = Arc::clone(&pages);
+        // The engine's own checkpoints tell nobody that they failed.
+        connection.wal_hook(Some(move |_: &mut _, pages| {
+            known.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self { connection, sync: Sync::Normal, pages, suspect: false })
+    }
+
+    /// Does something that syncs. Where that failed the system may take what was not written for
+    /// written: nothing else is done before the writer can be [trusted](Self::trust) again.
+    fn checked<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let done = work(&self.connection);
+        let code = done.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+        self.suspect |= code == Some(ErrorCode::SystemIoFailure);
+        done
+    }
+
     fn set_sync(&mut self, sync: Sync) -> Result<()> {
         if self.sync != sync {
             let value = match sync {
@@ -244,7 +298,7 @@ impl Writer {
         Ok(())
     }
 
-    /// After a failed commit everything that is known to be there is copied into the file, whose
+    /// After a failed sync everything that is known to be there is copied into the file, whose
     /// sync is a new one, and what is not known is cut off, before anything else is written.
     fn trust(&mut self) -> Result<()> {
         if self.suspect && !truncate_wal(&self.connection)? {
@@ -317,29 +371,39 @@ fn connect(path: &Path, create: OpenFlags) -> Result<Connection> {
 }
 
 /// No memory map: a file that somebody cuts short would end the process.
-fn prepare(connection: &Connection, schema: Schema) -> Result<()> {
+fn prepare(connection: &Connection) -> Result<()> {
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(SqliteError::damaged(format!("the database's journal is {mode}, not a WAL")));
     }
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Where a sync leaves what was written in the drive's own memory, as Apple's does.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
-    connection.pragma_update(None, "wal_autocheckpoint", schema.checkpoint_pages)?;
+    // Whoever writes does it, and looks whether it failed.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(())
 }
 
-fn truncate_wal(connection: &Connection) -> Result<bool> {
+fn truncate_wal(connection: &Connection) -> rusqlite::Result<bool> {
     // Somebody who reads for long holds up no more than this.
     connection.busy_timeout(LONGEST_READ)?;
     let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
     let busy = connection.query_row(sql, (), |row| row.get::<_, i64>(0));
     connection.busy_timeout(PATIENCE)?;
     Ok(busy? == 0)
+}
+
+#[cfg(test)]
+fn failed_sync() -> rusqlite::Error {
+    let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    rusqlite::Error::SqliteFailure(failed, None)
 }
 
 /// Tries again while another process is in the way, for as long as a transaction may take.

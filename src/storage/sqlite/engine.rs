@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::schema::{SCHEMA, salt};
 use super::watch::Watchers;
 use super::{catalogue, full_text, read};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::storage::rules::Salt;
 use crate::storage::{Capabilities, Durability, Head, Incarnation, LogPage, ReadRange, SessionKey};
 
@@ -42,14 +42,7 @@ impl Engine {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let database = Database::open(path, SCHEMA)?;
         let salt = database.read(salt)?;
-        let is_due = match look_at_texts(&database) {
-            // Searches say so. The rest of the database is there all the same.
-            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
-                tracing::warn!(error = %crate::Error::from(damage), "the full text is damaged");
-                false
-            }
-            looked => looked?,
-        };
+        let is_due = are_texts_due(&database);
         let engine = Arc::new(Self {
             database,
             salt,
@@ -86,6 +79,16 @@ impl Engine {
         self.watchers.hints.send(key);
         Ok(changed)
     }
+}
+
+/// Whether texts are to be indexed. What keeps the full text from being brought up, as damage, a full
+/// disk or somebody who writes for long, keeps nobody from opening the rest of the database: searches
+/// say so, and whoever changes its texts tries again.
+pub(super) fn are_texts_due(database: &Database) -> bool {
+    look_at_texts(database).unwrap_or_else(|error| {
+        tracing::warn!(error = %crate::Error::from(error), "the full text is not brought up");
+        false
+    })
 }
 
 /// Brings the full text under the present rules; whether texts are to be indexed.

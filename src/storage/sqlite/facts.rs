@@ -66,9 +66,8 @@ pub(crate) fn create_waiting(connection: &Connection) -> Result<()> {
 /// Sets a turn's facts, once its text is [set](super::full_text::put_all).
 pub(crate) fn put(connection: &Connection, session: SessionRow, facts: &TurnFacts) -> Result<()> {
     let (at, state) = (facts.at.as_millisecond(), state_name(facts.state));
-    let input_tokens = number("input_tokens", facts.input_tokens)?;
-    let output_tokens = number("output_tokens", facts.output_tokens)?;
-    let duration_ms = facts.duration_ms.map(|ms| number("duration_ms", ms)).transpose()?;
+    let (input_tokens, output_tokens) = (number(facts.input_tokens), number(facts.output_tokens));
+    let duration_ms = facts.duration_ms.map(number);
     let (model, turn) = (&facts.model, facts.turn.get());
     if let Some(id) = full_text::waiting_row(session, turn) {
         let mut statement = connection.prepare_cached(
@@ -100,11 +99,10 @@ pub(crate) fn put(connection: &Connection, session: SessionRow, facts: &TurnFact
     Ok(())
 }
 
-/// A fact as the engine keeps it, which has a bit less.
-fn number(what: &str, number: u64) -> Result<i64> {
-    let too_large =
-        |_| Error::limit_exceeded(format!("a turn's {what} is {number}, at most {}", i64::MAX));
-    Ok(i64::try_from(number).map_err(too_large)?)
+/// A fact as the engine keeps it, which has a bit less: what is counted of a turn keeps none from being
+/// written.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Removes the facts of a session's turns.

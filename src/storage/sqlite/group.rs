@@ -16,7 +16,7 @@ use super::engine::{Engine, lock};
 use super::error::SqliteError;
 use super::pending::Left;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::{Appended, Durability};
+use crate::storage::{Appended, Durability, SessionKey};
 
 /// After so many requests a transaction ends.
 const MOST: usize = 256;
@@ -78,13 +78,17 @@ impl Engine {
                 let message = "the storage panicked; it is not known whether the batch is there";
                 return Err(Error::new(ErrorKind::Indeterminate, message));
             }
-            self.run(together);
+            let (changed, left) = self.run(together);
             drop(leading);
+            // Mailboxes wake foreign code, which may append: it and others lead meanwhile.
+            changed.iter().for_each(|key| self.watchers.hints.send(key));
+            self.texts_came(left);
         }
     }
 
-    /// Runs requests in one transaction, and answers all of them.
-    fn run(self: &Arc<Self>, together: Vec<Waiting>) {
+    /// Runs requests in one transaction, and answers all of them. Returns which sessions have changed,
+    /// and what waits to be indexed.
+    fn run(&self, together: Vec<Waiting>) -> (Vec<SessionKey>, Left) {
         let synced = together.iter().any(|w| w.request.batch.durability > Durability::Buffered);
         let sync = if synced { Sync::Full } else { Sync::Normal };
         let alone = together.len() == 1;
@@ -102,19 +106,19 @@ impl Engine {
                 asked.iter().map(|_| Err(error.clone())).collect()
             }
         };
-        let mut left = Left::default();
-        for ((key, place), answer) in asked.iter().zip(answers) {
-            let is_there = answer.is_ok();
-            let answer = answer.map(|done| {
-                left.add(done.left);
-                done.appended
-            });
-            *lock(place) = Some(answer.map_err(|error| error.with("session", &key.id)));
-            if is_there {
-                self.watchers.hints.send(key);
-            }
+        let (mut changed, mut left) = (Vec::new(), Left::default());
+        for ((key, place), answer) in asked.into_iter().zip(answers) {
+            let answer = match answer {
+                Ok(done) => {
+                    left.add(done.left);
+                    changed.push(key);
+                    Ok(done.appended)
+                }
+                Err(error) => Err(error.with("session", &key.id)),
+            };
+            *lock(&place) = Some(answer);
         }
-        self.texts_came(left);
+        (changed, left)
     }
 }
 

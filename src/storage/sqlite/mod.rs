@@ -70,8 +70,9 @@ mod writers;
 /// is written; a retry with the same batch lands once.
 ///
 /// Damage hides nothing that is sound: a session whose head is damaged is listed with the reason, one
-/// whose id is damaged is left out until [`rebuild_index`](Maintenance::rebuild_index), and a full text
-/// that is damaged is built anew by whoever changes it next.
+/// whose id, owner or place in a list is damaged is left out until
+/// [`rebuild_index`](Maintenance::rebuild_index), and a full text that is damaged is built anew by
+/// whoever changes it next.
 ///
 /// What is deleted is overwritten. A deletion cuts the write-ahead log too; where somebody reads
 /// the database for seconds meanwhile, the receipt says that something may remain.
@@ -193,7 +194,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn owners(&self, after: Option<Cursor>) -> Result<Page<OwnerId>> {
-        let owners = |connection: &_| catalogue::owners(connection, after.as_ref());
+        let owners = |connection: &_| catalogue::sound_owners(connection, after.as_ref());
         Ok(self.engine.database.read(owners)?)
     }
 
@@ -267,7 +268,8 @@ impl Maintenance for SqliteStorage {
 
     /// Checks the whole file, and builds what is derived anew: its indexes, what lists choose by,
     /// and the full text. What of it is missing is made; [`FullText::rebuild`] reads the texts then.
-    /// A session whose id is damaged is found again by a new one, `recovered-` with a number.
+    /// A session or an owner whose id is damaged is found again by a new one, `recovered-` with a
+    /// number.
     async fn rebuild_index(&self, on_progress: OnProgress<'_>) -> Result<()> {
         self.engine.rebuild_index(on_progress)
     }

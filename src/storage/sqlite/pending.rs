@@ -14,6 +14,7 @@ use super::engine::{Engine, lock};
 use super::error::SqliteError;
 use super::full_text;
 use crate::error::Error;
+use crate::storage::TurnText;
 
 /// It is looked whether there are many after so many texts and bytes.
 const TEXTS: usize = 64;
@@ -31,6 +32,15 @@ pub(super) struct Left {
 }
 
 impl Left {
+    pub(super) fn of<'t>(texts: impl IntoIterator<Item = &'t TurnText>) -> Self {
+        let mut left = Self::default();
+        for text in texts {
+            let bytes = text.passages.iter().map(|passage| passage.text.len()).sum();
+            left.add(Self { texts: 1, bytes });
+        }
+        left
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.texts = self.texts.saturating_add(other.texts);
         self.bytes = self.bytes.saturating_add(other.bytes);
@@ -133,7 +143,7 @@ fn settle_when_they_come(engine: &Weak<Engine>, signal: &Signal) {
         (state.wanted, state.left) = (false, Left::default());
         drop(state);
         let Some(engine) = engine.upgrade() else { return };
-        if let Err(error) = settle_gently(&engine, signal) {
+        if let Err(error) = settle_gently(&engine) {
             // What waits is found all the same, and the next texts try again.
             tracing::warn!(error = %Error::from(error), "texts could not be indexed");
         }
@@ -142,19 +152,14 @@ fn settle_when_they_come(engine: &Weak<Engine>, signal: &Signal) {
 
 /// Indexes what there is too much of, and lets others write for as long as it wrote itself. Ends when
 /// nobody else has the engine; what is left is durable.
-fn settle_gently(engine: &Arc<Engine>, signal: &Signal) -> Result<(), SqliteError> {
+fn settle_gently(engine: &Arc<Engine>) -> Result<(), SqliteError> {
     // Looked at by a reader first, which waits for nobody.
     while Arc::strong_count(engine) > 1 && engine.database.read(full_text::is_due)? {
         let begun = Instant::now();
         if !engine.database.write(Sync::Normal, full_text::settle)? {
             break;
         }
-        let (state, pause) = (lock(&signal.state), begun.elapsed());
-        let waited = signal.changed.wait_timeout_while(state, pause, |state| !state.ended);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.ended {
-            break;
-        }
+        std::thread::sleep(begun.elapsed());
     }
     Ok(())
 }

@@ -15,6 +15,10 @@ use crate::storage::{OnProgress, Progress, PurgeReceipt, SessionKey};
 const WAL: &str = "older versions of pages in the write-ahead log, which somebody is reading: the next \
                    deletion or a scrub removes them";
 
+/// What stays behind in a full text that is not written anew at once.
+const WORDS: &str = "beginnings of deleted words in the full text, which is damaged or too large to be \
+                     written anew meanwhile: a scrub removes them";
+
 impl Engine {
     pub(super) fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         let mut receipt = self.change(key, |transaction| self.remove(transaction, key))?;
@@ -47,13 +51,15 @@ impl Engine {
         let blobs = transaction.execute("DELETE FROM blobs WHERE session = ?1", of_session)?;
         transaction.execute("DELETE FROM dropped WHERE session = ?1", of_session)?;
         facts::remove_session(transaction, session)?;
-        full_text::remove_session(transaction, session)?;
+        let words_are_left = full_text::remove_session(transaction, session)?;
         catalogue::remove(transaction, key)?;
         transaction.execute(
             "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)",
             params![self.salt.grave(key), integer(incarnation.get())?],
         )?;
-        Ok(PurgeReceipt::new(incarnation, unsigned(bytes)?, blobs as u64))
+        let mut receipt = PurgeReceipt::new(incarnation, unsigned(bytes)?, blobs as u64);
+        receipt.remains.extend(words_are_left.then(|| WORDS.to_owned()));
+        Ok(receipt)
     }
 
     /// Puts the full text in order, and cuts what is left of deleted bytes out of the files.

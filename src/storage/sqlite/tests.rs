@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::catalogue;
 use super::database::{Database, Fault, Schema, Sync};
-use super::{SqliteError, SqliteStorage};
+use super::engine::are_texts_due;
+use super::{SqliteError, SqliteStorage, catalogue, full_text};
 use crate::error::{Error, ErrorKind};
 use crate::id::{OwnerId, SessionId, TurnId, WorkspaceId};
 use crate::model::{ResponseState, SessionStatus};
@@ -356,6 +356,72 @@ fn many_threads_open_an_empty_file_and_write_at_once() {
     assert_eq!(std::fs::metadata(dir.path().join("db-wal")).unwrap().len(), 0);
 }
 
+/// A database whose log is copied into the file after each commit, and was long once.
+fn long_logged() -> (tempfile::TempDir, Database, impl Fn() -> u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = Schema { checkpoint_pages: 1, ..ONE };
+    let database = Database::open(&dir.path().join("db"), schema).unwrap();
+    let wal = dir.path().join("db-wal");
+    insert(&database, 100).unwrap();
+    (dir, database, move || std::fs::metadata(&wal).unwrap().len())
+}
+
+/// A transaction that takes so many pages.
+fn insert(database: &Database, pages: i64) -> Result<(), SqliteError> {
+    database.write(Sync::Full, |tx| {
+        let sql = "INSERT INTO t (x) VALUES (zeroblob(?1))";
+        Ok(tx.execute(sql, [pages * 4_096]).map(drop)?)
+    })
+}
+
+/// Its syncs may have failed, and say nothing of that any more.
+#[test]
+fn a_log_that_could_not_be_copied_is_cut_before_anything_else_is_written() {
+    let (_dir, database, wal) = long_logged();
+    let long = wal();
+    insert(&database, 1).unwrap();
+    assert_eq!(wal(), long);
+    *database.fault.lock().unwrap() = Some(Fault::Checkpoint);
+    insert(&database, 1).unwrap();
+    assert_eq!(wal(), long);
+    insert(&database, 1).unwrap();
+    assert!(wal() < long / 10, "the log was trusted");
+}
+
+#[test]
+fn a_log_that_could_not_be_cut_is_cut_before_anything_else_is_written() {
+    let (_dir, database, wal) = long_logged();
+    let long = wal();
+    *database.fault.lock().unwrap() = Some(Fault::Checkpoint);
+    assert!(database.truncate_wal().is_err());
+    insert(&database, 1).unwrap();
+    assert!(wal() < long / 10, "the log was trusted");
+}
+
+#[test]
+fn a_log_is_copied_into_the_file_before_it_is_long() {
+    let (dir, database, wal) = long_logged();
+    let one = std::fs::metadata(dir.path().join("db")).unwrap().len();
+    assert!(one > 100 * 4_096);
+    let long = wal();
+    for _ in 0..300 {
+        insert(&database, 1).unwrap();
+    }
+    assert_eq!(wal(), long);
+}
+
+#[test]
+fn every_connection_has_syncs_reach_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(&dir.path().join("db"), ONE).unwrap();
+    let full = |connection: &Connection| {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, bool>(0));
+        Ok([pragma("fullfsync")?, pragma("checkpoint_fullfsync")?])
+    };
+    assert_eq!(database.write(Sync::Normal, full).unwrap(), [true, true]);
+    assert_eq!(database.read(full).unwrap(), [true, true]);
+}
+
 /// A commit of unknown outcome is told to all who were in it, and a retry lands once.
 #[test]
 fn a_retry_after_a_failed_commit_lands_once() {
@@ -387,6 +453,25 @@ fn a_retry_after_a_failed_commit_lands_once() {
             assert_eq!(page.damage, []);
         }
     }
+}
+
+/// Somebody else may bring it up just then, or the disk be full.
+#[test]
+fn a_full_text_that_cannot_be_brought_up_keeps_nobody_from_opening_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = wait(SqliteStorage::open(dir.path().join("db"))).unwrap();
+    wait(append(&storage, &key("a"), 0)).unwrap();
+    let database = &storage.engine.database;
+    let older = "UPDATE full_text SET value = '1' WHERE name = 'tokens'";
+    database.write(Sync::Full, |tx| Ok(tx.execute(older, ())?)).unwrap();
+    *database.fault.lock().unwrap() = Some(Fault::TookNone);
+    assert!(!are_texts_due(database));
+    assert_eq!(*database.fault.lock().unwrap(), None);
+    // Whoever opens it next tries again.
+    drop(storage);
+    let storage = wait(SqliteStorage::open(dir.path().join("db"))).unwrap();
+    let database = &storage.engine.database;
+    assert!(database.read(full_text::is_current).unwrap());
 }
 
 async fn append(storage: &SqliteStorage, key: &SessionKey, after: u64) -> Result<Appended, Error> {

@@ -1,6 +1,6 @@
 //! The full text and the statistics of a storage whose truth is one file.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -9,6 +9,7 @@ use super::catalogue::SessionRow;
 use super::database::Sync;
 use super::engine::Engine;
 use super::error::SqliteError;
+use super::pending::Left;
 use super::{SqliteStorage, catalogue, facts, full_text, read};
 use crate::error::Result;
 use crate::id::OwnerId;
@@ -75,20 +76,22 @@ impl SqliteStorage {
 
 impl Engine {
     /// Sets all that can be searched and counted of a session; false if it has changed since.
-    fn set_texts(&self, key: &SessionKey, extracted: &Extracted) -> Result<bool> {
+    fn set_texts(self: &Arc<Self>, key: &SessionKey, extracted: &Extracted) -> Result<bool> {
         let set = self.database.write(Sync::Normal, |transaction| {
             let (session, head) = match read::existing(transaction, key) {
-                Err(SqliteError::Other(error)) if error.is_not_found() => return Ok(true),
+                Err(SqliteError::Other(error)) if error.is_not_found() => {
+                    return Ok(Some(Left::default()));
+                }
                 found => found?,
             };
             let place = |head: &crate::storage::Head| (head.incarnation, head.revision);
             if place(&head) != place(&extracted.head) {
-                return Ok(false);
+                return Ok(None);
             }
-            replace(transaction, session, extracted)?;
-            Ok(true)
-        });
-        Ok(set?)
+            replace(transaction, session, extracted).map(Some)
+        })?;
+        // As whoever appends them does: a store of many sessions would leave all of them to wait.
+        Ok(set.map(|left| self.texts_came(left)).is_some())
     }
 }
 
@@ -96,11 +99,11 @@ fn replace(
     transaction: &Connection,
     session: SessionRow,
     extracted: &Extracted,
-) -> Result<(), SqliteError> {
+) -> Result<Left, SqliteError> {
     facts::remove_session(transaction, session)?;
-    full_text::remove_session(transaction, session)?;
-    full_text::put_all(transaction, extracted.texts.iter().map(|text| (session, text)))?;
-    extracted.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))
+    let changed = full_text::set_session(transaction, session, &extracted.texts)?;
+    extracted.facts.iter().try_for_each(|facts| facts::put(transaction, session, facts))?;
+    Ok(Left::of(changed))
 }
 
 #[async_trait]

@@ -11,8 +11,7 @@ use rusqlite::Connection;
 use super::catalogue::{self, owner_number};
 use super::engine::{Engine, lock};
 use super::error::SqliteError;
-use crate::error::{Error, Result};
-use crate::id::SessionId;
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::hints::{Hints, Mailbox};
 use crate::storage::{Hint, SessionKey, WatchFilter};
 
@@ -91,9 +90,10 @@ fn versions(
     let mut rows = query.query([number])?;
     let mut versions = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let id = SessionId::new(row.get::<_, String>(0)?)
-            .map_err(|e| SqliteError::damaged(format!("in sessions: {e}")))?;
-        versions.insert(SessionKey::new(owner.clone(), id), row.get(1)?);
+        // What is damaged of one session hides no change of another.
+        let id = catalogue::session_id(row.get_ref(0)?).map_err(catalogue::left_out).ok();
+        let version = row.get(1).map_err(|error| catalogue::left_out(error.into())).ok();
+        versions.extend(id.map(|id| SessionKey::new(owner.clone(), id)).zip(version));
     }
     Ok(versions)
 }
@@ -142,9 +142,22 @@ fn look(
     }
     // Taken out meanwhile: mailboxes wake foreign code.
     let mut looking = std::mem::take(&mut *lock(&engine.watchers.looking));
-    let looked = looking.iter_mut().try_for_each(|watcher| watcher.look(connection));
+    let mut failed = None;
+    for watcher in &mut looking {
+        match watcher.look(connection) {
+            Ok(()) => {}
+            // Its own: the others are told, and it is looked again when something changes.
+            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+                let error = Error::from(damage);
+                tracing::warn!(%error, filter = ?watcher.filter, "a watcher cannot be told");
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
     lock(&engine.watchers.looking).extend(looking);
-    looked?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     *seen = Some(version);
     Ok(())
 }

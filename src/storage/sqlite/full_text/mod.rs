@@ -7,7 +7,7 @@
 //! | `words` | a view of the words in `texts` |
 //! | `digests` | whose a number is, and a [digest] of its text |
 //! | `waiting` | passages of turns that [wait](waiting) to be in `docs` and `texts` |
-//! | `full_text` | `spill` and `tokens`, below |
+//! | `full_text` | `spill` and `tokens`, below, and [`traces`] |
 //!
 //! A number is the turn's time in seconds times four and a slot, so that the newest come first when
 //! numbers are walked downwards, without a sort. Where the slots of a second are taken a later
@@ -25,6 +25,8 @@
 //! they were cut, and where these are older than a program's own all of it is built anew. Newer ones
 //! are left to newer programs: what is added waits for one of them, and searches are partial. Only a
 //! deletion, which is final, builds it anew all the same.
+//!
+//! What FTS5 keeps of words that were taken out are [traces], which a deletion looks for.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -44,6 +46,7 @@ pub(super) mod passages;
 mod search;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod waiting;
 mod words;
 
@@ -161,6 +164,11 @@ fn versions(rules: &str) -> Vec<u32> {
 /// Reading their sessions brings them back.
 pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     drop_tokens(connection)?;
+    fill(connection)
+}
+
+/// Cuts all passages into tokens, of which there are none.
+fn fill(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM digests", ())?;
     configure(connection)?;
     let mut docs = connection.prepare(
@@ -188,6 +196,7 @@ pub(crate) fn rebuild(connection: &Connection) -> Result<()> {
     waiting::remove_damaged(connection)?;
     let sql = "INSERT OR REPLACE INTO full_text VALUES ('spill', ?1)";
     connection.execute(sql, [spill])?;
+    traces::forget(connection)?;
     set_rules(connection)
 }
 
@@ -249,13 +258,13 @@ fn index_texts<'t>(
     for (session, text) in texts {
         let set = || put(connection, session, text);
         if is_damaged(connection, set())? {
-            rebuild(connection)?;
+            fill(connection)?;
             set()?;
         }
         any = true;
     }
     if any && is_damaged(connection, write_tokens(connection))? {
-        rebuild(connection)?;
+        fill(connection)?;
     }
     Ok(())
 }
@@ -270,7 +279,8 @@ fn command(connection: &Connection, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a change of the index came across damage: all of the index is dropped then.
+/// Whether a change of the index came across damage: there are no tokens then, and it is to be
+/// [filled](fill).
 fn is_damaged(connection: &Connection, done: Result<()>) -> Result<bool> {
     match done {
         Ok(()) => Ok(false),
@@ -293,8 +303,8 @@ fn drop_tokens(connection: &Connection) -> Result<()> {
 
 /// Merges all of the index: nothing is left in it of what was taken out.
 pub(crate) fn optimize(connection: &Connection) -> Result<()> {
-    if is_damaged(connection, command(connection, "optimize"))? {
-        rebuild(connection)?;
+    if is_damaged(connection, traces::rewrite(connection))? {
+        fill(connection)?;
     }
     Ok(())
 }
@@ -307,7 +317,8 @@ fn put(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<
         if old.at == at && old.bytes == bytes {
             return Ok(());
         }
-        take_out(connection, session, &old)?;
+        take_out(connection, session, &old, |_| {})?;
+        traces::note(connection)?;
         if start(old.at) == start(at) && !is_empty {
             let sql = "UPDATE docs SET at = ?2, text = ?3 WHERE doc = ?1";
             connection.prepare_cached(sql)?.execute(params![old.doc, at, bytes])?;
@@ -336,47 +347,124 @@ pub(crate) fn remove_turn(
     session: SessionRow,
     turn: TurnId,
 ) -> Result<()> {
+    let none = TurnText { turn, at: jiff::Timestamp::UNIX_EPOCH, passages: Vec::new() };
+    if !can_index(connection)? {
+        return put_all(connection, [(session, &none)]);
+    }
     if let Some(id) = waiting::id_of(session.id, turn.get()) {
         waiting::remove(connection, id)?;
     }
     if stored(connection, session, turn)?.is_none() {
         return Ok(());
     }
-    let none = TurnText { turn, at: jiff::Timestamp::UNIX_EPOCH, passages: Vec::new() };
     index_texts(connection, [(session, &none)])
 }
 
-/// Removes the texts of all of a session's turns.
-pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<()> {
+/// Sets the texts of all of a session's turns. Those that are there already are left alone; the others
+/// are returned.
+pub(crate) fn set_session<'t>(
+    connection: &Connection,
+    session: SessionRow,
+    texts: &'t [TurnText],
+) -> Result<Vec<&'t TurnText>> {
+    let (gone, changed) = match difference(connection, session, texts) {
+        Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+            tracing::warn!(error = %Error::from(damage), "a session's texts are set anew");
+            remove_session(connection, session)?;
+            (Vec::new(), texts.iter().collect())
+        }
+        found => found?,
+    };
+    gone.into_iter().try_for_each(|turn| remove_turn(connection, session, TurnId::new(turn)))?;
+    put_all(connection, changed.iter().map(|text| (session, *text)))?;
+    Ok(changed)
+}
+
+/// Which of a session's turns have a text that they should not have, and which texts are not there.
+fn difference<'t>(
+    connection: &Connection,
+    session: SessionRow,
+    texts: &'t [TurnText],
+) -> Result<(Vec<u64>, Vec<&'t TurnText>)> {
+    let mut gone = turns(connection, session)?;
+    let mut changed = Vec::new();
+    for text in texts {
+        gone.remove(&text.turn.get());
+        if !is_set(connection, session, text)? {
+            changed.push(text);
+        }
+    }
+    Ok((gone.into_iter().collect(), changed))
+}
+
+/// Whether a turn's text is there as it is.
+fn is_set(connection: &Connection, session: SessionRow, text: &TurnText) -> Result<bool> {
+    let waits = match waiting::id_of(session.id, text.turn.get()) {
+        Some(id) => waiting::stored(connection, id)?,
+        None => None,
+    };
+    let there = match waits {
+        Some(waits) => Some(waits),
+        None => stored(connection, session, text.turn)?.map(|stored| (stored.at, stored.bytes)),
+    };
+    let text = (text.at.as_millisecond(), passages::encode(&text.passages));
+    Ok(there.map_or(text.1.is_empty(), |there| there == text))
+}
+
+/// Removes the texts of all of a session's turns; whether [traces] of deleted words are left, until
+/// the index is [optimized](optimize).
+pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<bool> {
     waiting::remove_session(connection, session)?;
     let any = "SELECT 1 FROM docs INDEXED BY docs_turn WHERE session = ?1";
     if !connection.prepare_cached(any)?.exists([session.id])? {
-        return Ok(());
+        match traces::are_noted(connection) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(damage) if damage.kind() == ErrorKind::Corrupt => {
+                // A session that has nothing in the index is not kept by it.
+                tracing::warn!(error = %Error::from(damage), "the full text is damaged");
+                return Ok(true);
+            }
+            Err(other) => return Err(other),
+        }
     }
     let delete = || {
         let sql = "DELETE FROM docs WHERE session = ?1";
         connection.prepare_cached(sql)?.execute([session.id]).map(drop).map_err(SqliteError::from)
     };
-    let taken_out = take_out_session(connection, session).and_then(|()| delete());
-    if is_damaged(connection, taken_out)? {
+    let mut left = false;
+    let taken_out = take_out_session(connection, session).and_then(|words| {
         delete()?;
-        rebuild(connection)?;
+        left = traces::remove(connection, &words)?;
+        Ok(())
+    });
+    if is_damaged(connection, taken_out)? {
+        left = false;
+        delete()?;
+        fill(connection)?;
     }
-    Ok(())
+    Ok(left)
 }
 
-fn take_out_session(connection: &Connection, session: SessionRow) -> Result<()> {
-    if !is_current(connection)? {
-        return Err(SqliteError::damaged("the tokens were cut by other rules"));
-    }
+/// Takes out the tokens of a session's texts; which words these were.
+fn take_out_session(connection: &Connection, session: SessionRow) -> Result<BTreeSet<Vec<u8>>> {
+    let mut words = BTreeSet::new();
     let mut query = connection.prepare_cached(
         "SELECT doc, at, text FROM docs INDEXED BY docs_turn WHERE session = ?1 ORDER BY doc",
     )?;
     let mut rows = query.query([session.id])?;
     while let Some(row) = rows.next()? {
-        take_out(connection, session, &Stored::read(row)?)?;
+        if words.is_empty() && !is_current(connection)? {
+            return Err(SqliteError::damaged("the tokens were cut by other rules"));
+        }
+        take_out(connection, session, &Stored::read(row)?, |word| {
+            if !words.contains(word.as_bytes()) {
+                words.insert(word.as_bytes().to_owned());
+            }
+        })?;
     }
-    write_tokens(connection)
+    write_tokens(connection)?;
+    Ok(words)
 }
 
 /// The turns of a session that have a text.
@@ -497,14 +585,20 @@ enum Change {
 }
 
 /// Takes a number's tokens out of the index.
-fn take_out(connection: &Connection, session: SessionRow, stored: &Stored) -> Result<()> {
+fn take_out(
+    connection: &Connection,
+    session: SessionRow,
+    stored: &Stored,
+    each_word: impl FnMut(&str),
+) -> Result<()> {
     let passages = passages::decode(&stored.bytes)?;
-    index(connection, Change::Remove, stored.doc, session, &passages).map(drop)
+    index(connection, Change::Remove, stored.doc, session, &passages, each_word)
 }
 
 /// Adds a text's tokens to the index under a number.
 fn add(connection: &Connection, doc: i64, session: SessionRow, text: &TurnText) -> Result<()> {
-    let words = index(connection, Change::Add, doc, session, &text.passages)?;
+    let mut words = digest::Words::default();
+    index(connection, Change::Add, doc, session, &text.passages, |word| words.add(word))?;
     let (turn, at) = (integer(text.turn.get())?, text.at.as_millisecond());
     let sql = "INSERT INTO digests (doc, session, turn, at, digest) VALUES (?1, ?2, ?3, ?4, ?5)";
     let digest = words.digest(&text.passages);
@@ -512,14 +606,15 @@ fn add(connection: &Connection, doc: i64, session: SessionRow, text: &TurnText) 
     Ok(())
 }
 
-/// Adds a number's tokens to the index, or takes them out. Returns them.
+/// Adds a number's tokens to the index, or takes them out.
 fn index(
     connection: &Connection,
     change: Change,
     doc: i64,
     session: SessionRow,
     passages: &[Passage],
-) -> Result<digest::Words> {
+    mut each_word: impl FnMut(&str),
+) -> Result<()> {
     let sql = match change {
         Change::Add => {
             "INSERT INTO texts (rowid, scope, title, user, assistant, tool)
@@ -531,21 +626,20 @@ fn index(
         }
     };
     let scope = format!("{} {}", owner_token(session.owner), session_token(session.id));
-    let mut words = digest::Words::default();
-    let [title, user, assistant, tool] = ROLES.map(|role| column(role, passages, &mut words));
+    let [title, user, assistant, tool] = ROLES.map(|role| column(role, passages, &mut each_word));
     connection.prepare_cached(sql)?.execute(params![doc, scope, title, user, assistant, tool])?;
-    Ok(words)
+    Ok(())
 }
 
 /// The tokens of the passages of a role.
-fn column(role: PassageRole, passages: &[Passage], words: &mut digest::Words) -> String {
+fn column(role: PassageRole, passages: &[Passage], each_word: &mut impl FnMut(&str)) -> String {
     let mut column = String::new();
     for passage in passages.iter().filter(|passage| passage.role == role) {
         column.push_str(&kind_token(&passage.kind));
         for token in tokens(&passage.text) {
             column.push(' ');
             column.push_str(&token.term);
-            words.add(&token.term);
+            each_word(&token.term);
         }
         column.push(' ');
     }

@@ -596,3 +596,75 @@ fn a_text_of_no_session_is_passed_over() {
     assert!(!settle_some(&connection, true).unwrap());
     assert_eq!(waits(&connection), 0);
 }
+
+/// What is left in the index of words that no text has.
+fn traces(connection: &Connection) -> Vec<String> {
+    let all = |sql| {
+        let mut query = connection.prepare(sql).unwrap();
+        let blobs = query.query_map((), |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        blobs.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let words = all("SELECT CAST(term AS BLOB) FROM words GROUP BY term");
+    let is_trace = |beginning: &Vec<u8>| {
+        let is_number = beginning.first() == Some(&0xee);
+        !is_number && !words.iter().any(|word| word.starts_with(beginning))
+    };
+    let mut beginnings = all("SELECT substr(term, 2) FROM texts_idx WHERE term != x''");
+    beginnings.retain(is_trace);
+    beginnings.iter().map(|beginning| String::from_utf8_lossy(beginning).into_owned()).collect()
+}
+
+#[test]
+fn traces_of_deleted_words_are_removed_from_a_small_index_and_told_of_in_a_large_one() {
+    for (turns, is_large) in [(256, false), (2_560, true)] {
+        let connection = database();
+        let [gone, stays] = [0, 1].map(|number| {
+            let (key, fields) = session(number);
+            catalogue::upsert(&connection, &key, &head(fields)).unwrap()
+        });
+        for first in (0..turns).step_by(256) {
+            // Of two words that follow each other one goes, and one stays.
+            for (session, rest) in [(gone, 0), (stays, 1)] {
+                let text = |turn: u64| {
+                    let words =
+                        (0..8).map(|word| format!("canary{:05}", (turn * 8 + word) * 2 + rest));
+                    turn_text(turn, 1_000, &words.collect::<Vec<_>>().join(" "))
+                };
+                let texts: Vec<_> = (first..first + 256).map(text).collect();
+                put_all(&connection, texts.iter().map(|text| (session, text))).unwrap();
+            }
+        }
+        assert_eq!(remove_session(&connection, gone).unwrap(), is_large);
+        assert_eq!(traces(&connection).is_empty(), !is_large);
+        check_integrity(&connection);
+        // Whoever comes next is told of them as well.
+        let (key, fields) = session(2);
+        let other = catalogue::upsert(&connection, &key, &head(fields)).unwrap();
+        assert_eq!(remove_session(&connection, other).unwrap(), is_large);
+        optimize(&connection).unwrap();
+        assert_eq!(traces(&connection), Vec::<String>::new());
+        assert!(!remove_session(&connection, other).unwrap());
+        check_integrity(&connection);
+    }
+}
+
+#[test]
+fn traces_of_replaced_words_go_with_any_session() {
+    let connection = database();
+    let [edited, other] = [0, 1].map(|number| {
+        let (key, fields) = session(number);
+        catalogue::upsert(&connection, &key, &head(fields)).unwrap()
+    });
+    let words = |turn: u64, rest| {
+        let words = (0..8).map(|word| format!("canary{:05}", (turn * 8 + word) * 2 + rest));
+        turn_text(turn, 1_000, &words.collect::<Vec<_>>().join(" "))
+    };
+    for (session, rest) in [(edited, 0), (other, 1), (edited, 1)] {
+        let texts: Vec<_> = (0..256).map(|turn| words(turn, rest)).collect();
+        put_all(&connection, texts.iter().map(|text| (session, text))).unwrap();
+    }
+    assert!(!traces(&connection).is_empty());
+    assert!(!remove_session(&connection, edited).unwrap());
+    assert_eq!(traces(&connection), Vec::<String>::new());
+    check_integrity(&connection);
+}

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Result, can_index, index_texts, other, passages};
 use crate::error::Error;
@@ -58,6 +58,12 @@ pub(super) fn put(connection: &Connection, id: i64, text: &TurnText) -> Result<(
                ON CONFLICT (id) DO UPDATE SET at = excluded.at, text = excluded.text";
     connection.prepare_cached(sql)?.execute(params![id, at, bytes])?;
     Ok(())
+}
+
+/// The time and the passages that wait in a row.
+pub(super) fn stored(connection: &Connection, id: i64) -> Result<Option<(i64, Vec<u8>)>> {
+    let mut query = connection.prepare_cached("SELECT at, text FROM waiting WHERE id = ?1")?;
+    Ok(query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 pub(super) fn remove(connection: &Connection, id: i64) -> Result<()> {
