@@ -361,10 +361,24 @@ pub(super) fn retry_refused(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Removes all that is known of a session.
-pub(super) fn remove(connection: &Connection, key: &SessionKey) -> Result<()> {
+/// Removes all that is known of a deleted session; whether something of its words is left.
+pub(super) fn remove(connection: &Connection, key: &SessionKey) -> Result<bool> {
+    let Some(row) = catalogue::row_of(connection, key)? else { return Ok(false) };
+    check_rules(connection, row)?;
+    let words_are_left = full_text::remove_session(connection, row)?;
+    remove_row(connection, key, row)?;
+    Ok(words_are_left)
+}
+
+/// Removes a session whose log is gone.
+pub(super) fn forget(connection: &Connection, key: &SessionKey) -> Result<()> {
     let Some(row) = catalogue::row_of(connection, key)? else { return Ok(()) };
     forget_text(connection, row)?;
+    remove_row(connection, key, row)
+}
+
+fn remove_row(connection: &Connection, key: &SessionKey, row: SessionRow) -> Result<()> {
+    forget_progress(connection, row)?;
     connection.prepare_cached("DELETE FROM logs WHERE session = ?1")?.execute([row.id])?;
     catalogue::remove(connection, key)?;
     Ok(())
@@ -503,14 +517,19 @@ fn put_ahead(connection: &Connection, row: SessionRow, ahead: &Ahead) -> Result<
     Ok(())
 }
 
-/// What was cut by other rules cannot be taken out by these: the index must be built anew.
 fn forget_text(connection: &Connection, row: SessionRow) -> Result<()> {
+    check_rules(connection, row)?;
+    full_text::forget_session(connection, row)?;
+    forget_progress(connection, row)
+}
+
+/// What was cut by other rules cannot be taken out by these: the index must be built anew.
+fn check_rules(connection: &Connection, row: SessionRow) -> Result<()> {
     if !full_text::is_current(connection)? && !full_text::indexed_turns(connection, row)?.is_empty()
     {
         return Err(SqliteError::damaged("a text was cut by the rules of a newer program"));
     }
-    full_text::remove_session(connection, row)?;
-    forget_progress(connection, row)
+    Ok(())
 }
 
 fn forget_progress(connection: &Connection, row: SessionRow) -> Result<()> {

@@ -273,7 +273,7 @@ impl Shared {
             let removed = generation.database.write(Sync::Normal, |connection| {
                 part.iter()
                     .filter(|key| is_gone(&self.disk, &self.layout.log(key)))
-                    .try_for_each(|key| rows::remove(connection, key))
+                    .try_for_each(|key| rows::forget(connection, key))
             });
             self.checked(generation, removed)?;
         }
@@ -340,7 +340,7 @@ impl Shared {
                     // What is known of it is better than that it cannot be read just now.
                     (Some(_), None) if rows::look_again(connection, key)? => unread = true,
                     (Some(head), _) => rows::put_read(connection, key, head, look.as_ref())?,
-                    (None, _) => rows::remove(connection, key)?,
+                    (None, _) => rows::forget(connection, key)?,
                 }
             }
             Ok(unread)

@@ -414,6 +414,20 @@ fn is_set(connection: &Connection, session: SessionRow, text: &TurnText) -> Resu
 /// Removes the texts of all of a session's turns; whether [traces] of deleted words are left, until
 /// the index is [optimized](optimize).
 pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Result<bool> {
+    remove_session_and(connection, session, traces::remove)
+}
+
+/// The same for whoever removes many: what is left of words is left to the next deletion.
+pub(crate) fn forget_session(connection: &Connection, session: SessionRow) -> Result<()> {
+    let later = |connection: &_, _: &_| traces::note(connection).map(|()| true);
+    remove_session_and(connection, session, later).map(drop)
+}
+
+fn remove_session_and(
+    connection: &Connection,
+    session: SessionRow,
+    traces: impl Fn(&Connection, &BTreeSet<Vec<u8>>) -> Result<bool>,
+) -> Result<bool> {
     waiting::remove_session(connection, session)?;
     let any = "SELECT 1 FROM docs INDEXED BY docs_turn WHERE session = ?1";
     if !connection.prepare_cached(any)?.exists([session.id])? {
@@ -435,7 +449,7 @@ pub(crate) fn remove_session(connection: &Connection, session: SessionRow) -> Re
     let mut left = false;
     let taken_out = take_out_session(connection, session).and_then(|words| {
         delete()?;
-        left = traces::remove(connection, &words)?;
+        left = traces(connection, &words)?;
         Ok(())
     });
     if is_damaged(connection, taken_out)? {
