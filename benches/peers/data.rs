@@ -1,9 +1,6 @@
 //! Seeded conversations: the same words in every run and for every system.
 
-use chatkeep::storage::Term;
 use jiff::Timestamp;
-
-use crate::harness::Result;
 
 /// The length of a message in bytes.
 pub(crate) const MESSAGE: usize = 540;
@@ -109,18 +106,44 @@ impl Class {
     }
 
     /// A question of this class.
-    pub(crate) fn terms(self, rng: &mut Rng) -> Result<Vec<Term>> {
+    pub(crate) fn question(self, rng: &mut Rng) -> Question {
         let rare = rare(rng.below(RARE));
         let (middle, common) = (middle(rng.below(MIDDLE)), common(rng.below(COMMON)));
-        Ok(match self {
-            Self::Rare => vec![Term::new(&rare)?],
-            Self::Middle => vec![Term::new(&middle)?],
-            Self::Common => vec![Term::new(&common)?],
-            Self::RareCommon => vec![Term::new(&rare)?, Term::new(&common)?],
-            Self::Phrase => vec![Term::new(&phrase(rng.below(PHRASES)))?],
-            Self::Prefix => vec![Term::prefix(middle.get(..4).unwrap_or(&middle))?],
-            Self::NoHit => vec![Term::new(&format!("wuz{}", syllables(rng.below(1 << 18))))?],
-        })
+        match self {
+            Self::Rare => Question::word(rare),
+            Self::Middle => Question::word(middle),
+            Self::Common => Question::word(common),
+            Self::RareCommon => {
+                Question { text: format!("{rare} {common}"), needles: vec![rare, common] }
+            }
+            Self::Phrase => {
+                let phrase = phrase(rng.below(PHRASES));
+                Question { text: format!("\"{phrase}\""), needles: vec![phrase] }
+            }
+            Self::Prefix => {
+                let beginning = middle.get(..4).unwrap_or(&middle).to_owned();
+                Question { text: format!("{beginning}*"), needles: vec![beginning] }
+            }
+            Self::NoHit => Question::word(format!("wuz{}", syllables(rng.below(1 << 18)))),
+        }
+    }
+}
+
+/// What is asked for, as a person types it.
+pub(crate) struct Question {
+    pub(crate) text: String,
+    /// For those who look through everything: what must stand in a message, as it is.
+    pub(crate) needles: Vec<String>,
+}
+
+impl Question {
+    pub(crate) fn word(word: String) -> Self {
+        Self { text: word.clone(), needles: vec![word] }
+    }
+
+    /// Whether all of it stands in a text.
+    pub(crate) fn fits(&self, text: &str) -> bool {
+        self.needles.iter().all(|needle| text.contains(needle))
     }
 }
 
@@ -134,7 +157,7 @@ fn middle(number: u64) -> String {
 }
 
 /// A word that stands in every fifth message.
-pub(crate) fn common(number: u64) -> String {
+fn common(number: u64) -> String {
     format!("xe{}", syllables(number + 64))
 }
 

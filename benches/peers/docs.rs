@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::data::Class;
 use crate::harness::Result;
-use crate::peers;
 use crate::report::{Report, shown};
+use crate::{peers, search};
 
 const BEGIN: &str = "<!-- figures: begin -->\n";
 const END: &str = "<!-- figures: end -->";
@@ -45,29 +46,101 @@ fn figures(report: &Report, drawn: &[&str]) -> Result<String> {
     Ok(out)
 }
 
-/// What one system does over another, at the largest size of each measurement.
+/// A table: its first column names the systems, and columns in which nobody has a figure are left
+/// out.
+struct Table {
+    title: String,
+    columns: Vec<String>,
+    lines: Vec<(String, Vec<Option<f64>>)>,
+}
+
+impl Table {
+    fn write(&self, out: &mut String) -> Result<()> {
+        let has_figure = |place: &usize| {
+            self.lines.iter().any(|(_, line)| line.get(*place).is_some_and(Option::is_some))
+        };
+        let places: Vec<usize> = (0..self.columns.len()).filter(has_figure).collect();
+        let heads = places.iter().filter_map(|place| self.columns.get(*place));
+        let heads: Vec<&str> = heads.map(String::as_str).collect();
+        writeln!(out, "\n| {} | {} |", self.title, heads.join(" | "))?;
+        writeln!(out, "| ---{} |", " | ---:".repeat(heads.len()))?;
+        for (system, line) in &self.lines {
+            let cell = |place: &usize| {
+                line.get(*place).copied().flatten().map_or_else(|| "–".to_owned(), shown)
+            };
+            let cells: Vec<String> = places.iter().map(cell).collect();
+            writeln!(out, "| {system} | {} |", cells.join(" | "))?;
+        }
+        Ok(())
+    }
+}
+
+/// What one system does over another, at the largest size of each measurement; of searches at
+/// every size.
 fn compared(out: &mut String, report: &Report) -> Result<()> {
     let wanted = [
-        ("append", "add a request", "times the bare write"),
-        ("open", "open the newest 20", "times chatkeep on files"),
-        ("list", "list the newest 50", "times chatkeep on files"),
-        ("search", "newest, looked through", "times the `LIKE` scan"),
+        ("append", "add a request", "turns", "times the bare write"),
+        ("open", "open the newest 20", "turns", "times chatkeep on files"),
+        ("list", "list the newest 50", "sessions", "times chatkeep on files"),
     ];
-    for (group, what, by) in wanted {
-        let rows = || report.rows.iter().filter(move |row| row.group == group && row.what == what);
-        let Some(size) = rows().map(|row| row.size).max() else { continue };
-        writeln!(out, "\n| {what}, {size} | {by} | bytes written | syncs | peak MB |")?;
-        writeln!(out, "| --- | ---: | ---: | ---: | ---: |")?;
-        for row in rows().filter(|row| row.size == size) {
-            let cell = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), shown);
-            // Syncs are counted at one size alone.
-            let syncs = rows().filter(|other| other.system == row.system).find_map(|it| it.syncs);
-            let ratio = row.ratio.map_or_else(|| "1.00".to_owned(), shown);
-            let (written, peak) = (cell(row.written), cell(row.peak_mb));
-            writeln!(out, "| {} | {ratio} | {written} | {} | {peak} |", row.system, cell(syncs))?;
+    for (group, what, unit, by) in wanted {
+        let sizes = report.sizes(group, what);
+        if let Some(size) = sizes.last() {
+            of_size(report, (group, what), *size, (unit, by)).write(out)?;
         }
     }
+    for size in report.sizes("search", search::SLOWEST) {
+        searched(report, size).write(out)?;
+    }
     Ok(())
+}
+
+fn of_size(
+    report: &Report,
+    (group, what): (&str, &str),
+    size: u64,
+    (unit, by): (&str, &str),
+) -> Table {
+    let rows = || report.rows.iter().filter(move |row| row.group == group && row.what == what);
+    // Syncs are counted at one size alone.
+    let synced = rows().find(|row| row.syncs.is_some()).map_or(size, |row| row.size);
+    let lines = rows().filter(|row| row.size == size).map(|row| {
+        let syncs = rows().filter(|other| other.system == row.system).find_map(|it| it.syncs);
+        (row.system.clone(), vec![row.ratio, row.p99_ratio(), row.written, syncs, row.peak_mb])
+    });
+    Table {
+        title: format!("{what}, {size} {unit}"),
+        columns: vec![
+            format!("{by}, p50"),
+            "the same, p99".to_owned(),
+            format!("bytes written per exchange, {size} {unit}"),
+            format!("syncs per exchange, {synced} {unit}"),
+            format!("peak MB, {size} {unit}"),
+        ],
+        lines: lines.collect(),
+    }
+}
+
+/// Every class of question, as times the scan of the same messages.
+fn searched(report: &Report, size: u64) -> Table {
+    let rows = || report.rows.iter().filter(move |row| row.group == "search" && row.size == size);
+    let mut lines = Vec::new();
+    for way in search::WAYS {
+        let of = |system: &str, class: Class| {
+            let what = way.asks(class);
+            rows().find(|row| row.system == system && row.what == what).and_then(|row| row.ratio)
+        };
+        let first = way.asks(Class::Rare);
+        for row in rows().filter(|row| row.what == first) {
+            let line = Class::ALL.map(|class| of(&row.system, class));
+            lines.push((format!("{}, {}", row.system, way.name()), line.to_vec()));
+        }
+    }
+    Table {
+        title: format!("search, {size} messages, times the scan, p50"),
+        columns: Class::ALL.map(|class| class.name().to_owned()).to_vec(),
+        lines,
+    }
 }
 
 /// How each system writes, as the page's readers see it.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::report::shown;
+
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How much is measured.
@@ -28,6 +30,10 @@ pub(crate) struct Sizes {
     pub(crate) budget: Duration,
     /// How long what has a pace is kept up.
     pub(crate) paced: Duration,
+    /// Turns that are streamed to see how large their log becomes.
+    pub(crate) streamed: u64,
+    /// Rounds of what gives one figure each: bytes, and peaks of memory.
+    pub(crate) samples: usize,
 }
 
 impl Sizes {
@@ -43,6 +49,8 @@ impl Sizes {
                 rounds: 5,
                 budget: Duration::from_millis(300),
                 paced: Duration::from_secs(3),
+                streamed: 600,
+                samples: 1,
             }
         } else {
             Self {
@@ -55,6 +63,8 @@ impl Sizes {
                 rounds: 21,
                 budget: Duration::from_secs(3),
                 paced: Duration::from_secs(10),
+                streamed: 3_000,
+                samples: 3,
             }
         }
     }
@@ -105,6 +115,10 @@ impl Samples {
         self.0.push(time);
     }
 
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.extend(&other.0);
+    }
+
     /// Notes how long a call takes.
     pub(crate) fn time<T>(&mut self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         let start = Instant::now();
@@ -138,12 +152,57 @@ impl Samples {
         self.quantile(0.99)
     }
 
+    /// The p99 where there are enough calls for one: of fewer it would be the slowest by another
+    /// name.
+    pub(crate) fn p99_of_many(&self) -> Option<f64> {
+        (self.len() >= 100).then(|| self.p99())
+    }
+
     pub(crate) fn mean(&self) -> f64 {
         self.sum().as_secs_f64() * 1e6 / self.len() as f64
     }
 
     pub(crate) fn seconds(&self) -> f64 {
         self.p50() / 1e6
+    }
+}
+
+/// One figure of each of some rounds. Their median is the figure, and how far they lie apart is
+/// said beside it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rounds(Vec<f64>);
+
+impl Rounds {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn push(&mut self, figure: f64) {
+        self.0.push(figure);
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.sorted().get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn greatest(&self) -> f64 {
+        self.sorted().last().copied().unwrap_or(f64::NAN)
+    }
+
+    /// From the least to the greatest, in words.
+    pub(crate) fn spread(&self) -> String {
+        match &*self.sorted() {
+            [least, .., greatest] => {
+                format!("{}–{} in {} rounds", shown(*least), shown(*greatest), self.0.len())
+            }
+            _ => "one round".to_owned(),
+        }
     }
 }
 
@@ -155,6 +214,19 @@ pub(crate) fn written() -> Result<u64> {
 /// The most memory that this process has ever used, in megabytes.
 pub(crate) fn peak_mb() -> Result<f64> {
     Ok(field("/proc/self/status", "VmHWM:")? as f64 * 1024.0 / 1e6)
+}
+
+/// The time that all threads of this process have had of the processors so far, in ticks of the
+/// system, which are hundredths of a second about everywhere: their ratios are what means something.
+pub(crate) fn cpu_ticks() -> Result<u64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The name of the program stands in brackets, and may have any character in it.
+    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name in it")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    match fields.get(11..13) {
+        Some([user, system]) => Ok(user.parse::<u64>()? + system.parse::<u64>()?),
+        _ => Err("/proc/self/stat says no times".into()),
+    }
 }
 
 fn field(file: &str, name: &str) -> Result<u64> {

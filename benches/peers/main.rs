@@ -9,7 +9,8 @@
 //! cargo bench --bench peers -- --docs            # writes docs/benchmarks.md and its plots
 //! ```
 //!
-//! Everything is measured in one run on one disk, in turn; medians of many calls. The figures of
+//! Everything is measured in one run on one disk, in turn; medians of many calls, or of several
+//! rounds where a round gives one figure. The figures of
 //! another machine, or another hour, compare with nothing but their own limit.
 
 use std::path::{Path, PathBuf};
@@ -21,11 +22,14 @@ use crate::report::Report;
 
 mod append;
 mod bulk;
+mod corpus;
 mod cost;
 mod data;
 mod docs;
+mod facades;
 mod harness;
 mod list;
+mod log_size;
 mod open;
 mod ours;
 mod peers;
@@ -89,6 +93,11 @@ impl Wanted {
                 }
             }
         }
+        if wanted.docs && wanted.quick {
+            return Err(
+                "the page has the figures of the full sizes: --docs goes without --quick".into()
+            );
+        }
         if wanted.groups.is_empty() {
             wanted.groups = GROUPS.to_vec();
         } else if wanted.docs {
@@ -117,12 +126,14 @@ fn measure(wanted: &Wanted) -> Result<ExitCode> {
     let mut report = Report::new(wanted.quick, &wanted.groups);
     eprintln!("compared:\n{}", docs::systems());
     if !harness::has_tracer() {
-        report.note("syncs per request are not counted: there is no strace");
+        report.note("syncs per exchange are not counted: there is no strace");
     }
     for group in &wanted.groups {
         match *group {
             "append" => {
                 append::run(&bench, &mut report)?;
+                facades::run(&bench, &mut report)?;
+                log_size::run(&bench, &mut report)?;
                 cost::run(&bench, &mut report)?;
             }
             "stream" => stream::run(&bench, &mut report)?,
@@ -166,9 +177,8 @@ fn target() -> PathBuf {
 fn in_child(start: Instant, arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let found = match words.as_slice() {
-        ["ask", system, folder, asks] => {
-            append::ask_in_child(system, Path::new(folder), asks.parse()?)?;
-            harness::Found::new()
+        ["ask", system, folder, session, exchanges] => {
+            append::ask_in_child(system, Path::new(folder), session, exchanges.parse()?)?
         }
         ["newest", system, folder] => open::newest_in_child(system, Path::new(folder))?,
         ["list", folder] => list::list_in_child(start, Path::new(folder))?,

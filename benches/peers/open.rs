@@ -9,10 +9,10 @@ use chatkeep::storage::file::{CountingFileSystem, RealFileSystem};
 use chatkeep::{SessionId, Storage};
 
 use crate::data::Data;
-use crate::harness::{Bench, Found, Result, Samples, child, peak_mb, remove};
+use crate::harness::{Bench, Found, Result, Rounds, Samples, child, cpu_ticks, peak_mb, remove};
 use crate::ours::{self, FILES};
 use crate::peers::{self, Entry, limit};
-use crate::report::{Report, Row};
+use crate::report::{Report, Row, shown};
 
 const GROUP: &str = "open";
 const SESSION: &str = "session";
@@ -60,13 +60,11 @@ fn systems(bench: &Bench, report: &mut Report, folder: &Path, turns: u64) -> Res
         let mut row = Row::new(GROUP, "open the newest 20", entry.name, turns);
         row = row.times(times).over(files);
         if turns == bench.sizes.large() {
-            let own = home(folder, turns, entry.name);
-            let own = own.to_str().ok_or("the folder's name is not UTF-8")?;
-            let grown = child(&["newest", entry.name, own])?;
-            let grown = *grown.get("grown_mb").ok_or("the child says no peak")?;
-            row.peak_mb = Some(grown);
+            let grown = peaks(bench, entry.name, &home(folder, turns, entry.name))?;
+            row.peak_mb = Some(grown.median());
             if entry.name == FILES.name {
-                report.set("open.newest20.peak_mb", grown, format!("{turns} turns"))?;
+                let at = format!("{turns} turns, {}", grown.spread());
+                report.set("open.newest20.peak_mb", grown.median(), at)?;
             }
         }
         report.row(row);
@@ -83,6 +81,17 @@ fn newest(entry: &Entry, folder: &Path) -> Result<(Duration, usize)> {
     let start = Instant::now();
     let bytes = system.newest(SESSION, NEWEST)?;
     Ok((start.elapsed(), bytes))
+}
+
+/// By how many megabytes peak memory grows, in new processes.
+fn peaks(bench: &Bench, system: &str, folder: &Path) -> Result<Rounds> {
+    let folder = folder.to_str().ok_or("the folder's name is not UTF-8")?;
+    let mut peaks = Rounds::default();
+    for _ in 0..bench.sizes.samples {
+        let found = child(&["newest", system, folder])?;
+        peaks.push(*found.get("grown_mb").ok_or("the child says no peak")?);
+    }
+    Ok(peaks)
 }
 
 /// In a process of its own: how much the most memory in use grows.
@@ -140,46 +149,75 @@ fn bytes_read(folder: &Path) -> Result<u64> {
     Ok(read)
 }
 
-/// All turns, beside parsing the same bytes.
+/// One way to read a whole session, and what it took of the clock and of the processors.
+#[derive(Default)]
+struct Reading {
+    times: Samples,
+    cpu: u64,
+}
+
+impl Reading {
+    /// Returns how many bytes of text were read.
+    fn time(&mut self, read: impl FnOnce() -> Result<usize>) -> Result<usize> {
+        let before = cpu_ticks()?;
+        let text = self.times.time(read)?;
+        self.cpu += cpu_ticks()? - before;
+        Ok(text)
+    }
+}
+
+/// All turns, beside parsing the same bytes; each as often the first.
 fn whole(bench: &Bench, report: &mut Report, folder: &Path) -> Result<()> {
     let turns = bench.sizes.large();
     eprintln!("-- open: all of {turns} turns, and the parser alone");
     let own = home(folder, turns, FILES.name);
     let log = own.join("chats/sessions/local").join(format!("{SESSION}.jsonl"));
     let rounds = bench.sizes.rounds.min(7);
-    let (mut restored, mut parsed) = (Samples::default(), Samples::default());
-    // The first round brings both into the page cache.
-    for round in 0..=rounds {
-        let (ours_took, text) = restore(&own)?;
-        let start = Instant::now();
-        let parsed_log = limit::parse(&log)?;
-        let same = parsed_log.text();
-        let parser_took = start.elapsed();
-        if text != same {
-            return Err(format!("restored {text} bytes of text, parsed {same}").into());
-        }
-        if round > 0 {
-            restored.push(ours_took);
-            parsed.push(parser_took);
+    // Brings the log into the page cache.
+    let there = limit::parse(&log)?.text();
+    let (mut restored, mut parsed) = (Reading::default(), Reading::default());
+    for round in 0..rounds {
+        for step in 0..2 {
+            let text = match (step + round) % 2 {
+                0 => restore(&own, &mut restored)?,
+                _ => parse(&log, &mut parsed)?,
+            };
+            if text != there {
+                return Err(format!("{text} bytes of text were read of {there}").into());
+            }
         }
     }
-    let ratio = restored.p50() / parsed.p50();
+    let ratio = restored.times.p50() / parsed.times.p50();
     report.set("open.full.vs_limit", ratio, format!("{turns} turns, {rounds} rounds"))?;
+    report.note(format!(
+        "open.full.vs_limit: the restore decodes on all processors, of which there are {}, the \
+         parser on one; in time of processors the ratio is {}",
+        std::thread::available_parallelism()?,
+        shown(restored.cpu as f64 / parsed.cpu as f64)
+    ));
     let row = |what, system| Row::new(GROUP, what, system, turns);
-    report.row(row("restore all", FILES.name).times(&restored).over(parsed.p50()));
-    report.row(row("parse the same", "serde_json, plain structs").times(&parsed));
+    report.row(row("restore all", FILES.name).times(&restored.times).over(parsed.times.p50()));
+    report.row(row("parse the same", "serde_json, plain structs").times(&parsed.times));
     Ok(())
 }
 
-fn restore(folder: &Path) -> Result<(Duration, usize)> {
+/// What either way made is let go of untimed.
+fn parse(log: &Path, reading: &mut Reading) -> Result<usize> {
+    let mut parsed = None;
+    reading.time(|| Ok(parsed.insert(limit::parse(log)?).text()))
+}
+
+fn restore(folder: &Path, reading: &mut Reading) -> Result<usize> {
     let storage = (FILES.open)(folder)?;
     let store = ours::store_on(&storage)?;
-    let start = Instant::now();
-    let chat = store.local().open(SessionId::new(SESSION)?)?;
-    while chat.load_earlier(4_096)? > 0 {}
-    let text = ours::touch(&chat.model(), usize::MAX)?;
-    let took = start.elapsed();
-    drop((chat, store));
+    let mut opened = None;
+    let text = reading.time(|| {
+        let chat = store.local().open(SessionId::new(SESSION)?)?;
+        while chat.load_earlier(4_096)? > 0 {}
+        let model = opened.insert(chat).model();
+        ours::touch(&model, usize::MAX)
+    })?;
+    drop((opened, store));
     ours::close(storage)?;
-    Ok((took, text))
+    Ok(text)
 }

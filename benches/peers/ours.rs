@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use chatkeep::model::{ChatModel, ChatRequest, ChatResponse, SessionMeta, Title};
 use chatkeep::part::Markdown;
-use chatkeep::storage::{Term, TextQuery};
 use chatkeep::{
-    ChatStore, FileStorage, ListQuery, OwnerId, RequestId, ResponseId, ResponsePart, ResponseState,
-    SessionId, Storage, Turn, TurnId, blocking,
+    ChatStore, FileStorage, ListQuery, OwnerId, Query, RequestId, ResponseId, ResponsePart,
+    ResponseState, SessionId, Storage, Turn, TurnId, blocking,
 };
 use pollster::block_on;
 
 use crate::bulk::Bulk;
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 use crate::peers::{Entry, System};
 use crate::unindexed::Unindexed;
@@ -224,11 +223,14 @@ impl System for Ours {
         Ok(self.store.local().list(ListQuery::new().limit(limit))?.items.len())
     }
 
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize> {
-        let full_text = self.storage.full_text().ok_or("the storage has no full text")?;
-        let mut query = TextQuery::new(vec![Term::new(word)?]);
-        query.limit = limit;
-        let hits = block_on(full_text.search(&OwnerId::local(), &query, None))?;
-        Ok(hits.page.items.len())
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize> {
+        let query = Query::parse(&question.text)?.limit(limit);
+        Ok(self.store.local().search(query)?.hits.len())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        let Self { storage, store, chats, answers } = *self;
+        drop((answers, chats, store));
+        close(storage)
     }
 }

@@ -30,12 +30,12 @@ const PLOTS: &[Plot] = &[
     },
     Plot {
         file: "bytes.svg",
-        title: "Bytes written for one request of 540 bytes",
+        title: "Bytes written for one exchange of 2 × 540 bytes",
         group: "append",
         what: "add a request",
         across: "turns in the session",
         up: "bytes written over payload",
-        value: |row| row.written.map(|written| written / crate::data::MESSAGE as f64),
+        value: |row| row.written.map(|written| written / (2 * crate::data::MESSAGE) as f64),
     },
     Plot {
         file: "open.svg",
@@ -54,6 +54,15 @@ const PLOTS: &[Plot] = &[
         across: "sessions",
         up: "times chatkeep on files, at the same size",
         value: |row| row.ratio,
+    },
+    Plot {
+        file: "search.svg",
+        title: "Searching, newest first, the slowest class of questions",
+        group: "search",
+        what: crate::search::SLOWEST,
+        across: "messages",
+        up: "milliseconds, p50",
+        value: |row| row.p50_us.map(|p50| p50 / 1e3),
     },
 ];
 

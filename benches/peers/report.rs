@@ -1,6 +1,6 @@
 //! What was found: the table, and `target/bench/peers.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(crate) const KEYS: &[Key] = &[
         group: "append",
         bound: 1.5,
         what: "p50 of one durable request added to the largest session, index on, over the bare \
-               write + fdatasync of the same line",
+               write + fdatasync of the same line; the larger ratio of both façades",
     },
     Key {
         name: "append.file.flatness",
@@ -46,7 +46,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "append.sqlite.vs_limit",
         group: "append",
         bound: 2.0,
-        what: "one session alone, over a raw single-row insert at `synchronous=FULL`",
+        what: "one session alone, over a raw single-row insert at `synchronous=FULL`; the larger \
+               ratio of both façades",
     },
     Key {
         name: "append.sqlite.group_commit",
@@ -58,13 +59,13 @@ pub(crate) const KEYS: &[Key] = &[
         name: "stream.burst.bytes_ratio",
         group: "stream",
         bound: 3.0,
-        what: "100 KB in 5-character chunks as fast as they come, bytes written over payload",
+        what: "100 KB in 5-character chunks as fast as they come, bytes of log over payload",
     },
     Key {
         name: "stream.paced.bytes_ratio",
         group: "stream",
         bound: 10.0,
-        what: "50 chunks/s at the default durability, bytes written over payload",
+        what: "50 chunks/s at the default durability, bytes of log over payload",
     },
     Key {
         name: "stream.paced.fsyncs_per_s",
@@ -120,8 +121,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "search.newest.p99_vs_scan",
         group: "search",
         bound: 0.05,
-        what: "newest first, p99 of the slowest query class, over a full `LIKE` scan of the same \
-               text",
+        what: "newest first, p99 of the slowest query class, over the p50 of a full `LIKE` scan \
+               of the same text",
     },
     Key {
         name: "search.owner.p99_ms",
@@ -165,8 +166,10 @@ pub(crate) struct Row {
     pub(crate) p50_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99_us: Option<f64>,
+    /// Bytes that a new process writes for an exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) written: Option<f64>,
+    /// Its syncs for an exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) syncs: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,7 +185,7 @@ impl Row {
     }
 
     pub(crate) fn times(mut self, samples: &Samples) -> Self {
-        (self.p50_us, self.p99_us) = (Some(samples.p50()), Some(samples.p99()));
+        (self.p50_us, self.p99_us) = (Some(samples.p50()), samples.p99_of_many());
         self
     }
 
@@ -190,6 +193,11 @@ impl Row {
     pub(crate) fn over(mut self, limit: f64) -> Self {
         self.ratio = self.p50_us.map(|p50| p50 / limit);
         self
+    }
+
+    /// Its p99 over the same.
+    pub(crate) fn p99_ratio(&self) -> Option<f64> {
+        Some(self.p99_us? * self.ratio? / self.p50_us?)
     }
 }
 
@@ -265,6 +273,12 @@ impl Report {
         KEYS.iter().filter_map(|key| Some((key, self.figures.get(key.name)?)))
     }
 
+    /// The sizes at which this was measured, ascending.
+    pub(crate) fn sizes(&self, group: &str, what: &str) -> BTreeSet<u64> {
+        let rows = self.rows.iter().filter(|row| row.group == group && row.what == what);
+        rows.map(|row| row.size).collect()
+    }
+
     fn in_run(&self) -> impl Iterator<Item = (&'static Key, &Figure)> {
         self.figures().filter(|(key, _)| self.groups.contains(&key.group))
     }
@@ -303,13 +317,21 @@ impl Report {
 
     fn print_rows(&self) {
         println!(
-            "\n{:<26} {:<22} {:>9} {:>10} {:>10} {:>9} {:>11} {:>6} {:>8}",
-            "what", "system", "size", "p50 µs", "p99 µs", "ratio", "bytes", "syncs", "peak MB"
+            "\n{:<28} {:<25} {:>9} {:>10} {:>10} {:>9} {:>11} {:>6} {:>8}",
+            "what",
+            "system",
+            "size",
+            "p50 µs",
+            "p99 µs",
+            "ratio",
+            "bytes/exch.",
+            "syncs",
+            "peak MB"
         );
         let cell = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), shown);
         for row in &self.rows {
             println!(
-                "{:<26} {:<22} {:>9} {:>10} {:>10} {:>9} {:>11} {:>6} {:>8}",
+                "{:<28} {:<25} {:>9} {:>10} {:>10} {:>9} {:>11} {:>6} {:>8}",
                 row.what,
                 row.system,
                 row.size,

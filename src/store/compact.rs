@@ -9,17 +9,15 @@ use crate::error::{ErrorKind, Result};
 use crate::id::TurnId;
 use crate::storage::{Record, Revision, StorageExt as _};
 
-/// So many superfluous bytes are worth a compaction, if they are enough beside the useful ones, which are
-/// written once more: two fifths of these keep a log below twice what was said, whatever its answers came
-/// in.
+/// So many superfluous bytes are worth a compaction, if they are a third of the useful ones, which are
+/// written once more: that keeps the log of short answers below twice what was said, however slowly
+/// they came in.
 const WORTHWHILE: u64 = 64 << 10;
-const OF_USEFUL: (u64, u64) = (2, 5);
+const OF_USEFUL: u64 = 3;
 
 /// Whether a compaction pays.
 pub(crate) fn is_due(live: &Live) -> bool {
-    let (share, of) = OF_USEFUL;
-    live.superseded >= WORTHWHILE.max(live.useful / of * share)
-        && live.head.fields.running.is_none()
+    live.superseded >= WORTHWHILE.max(live.useful / OF_USEFUL) && live.head.fields.running.is_none()
 }
 
 /// Rewrites the log without its superfluous records. Whoever changes it meanwhile wins.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Session;
+use crate::data::{Question, Session};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,9 +47,12 @@ impl Thread {
         newest.map(|message| message.content.len()).sum()
     }
 
-    /// When each message with this word was written.
-    pub(crate) fn hits<'a>(&'a self, word: &'a str) -> impl Iterator<Item = Timestamp> + 'a {
-        let hits = self.messages.iter().filter(move |message| message.content.contains(word));
+    /// When each message with what is asked for was written.
+    pub(crate) fn hits<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> impl Iterator<Item = Timestamp> + 'a {
+        let hits = self.messages.iter().filter(|message| question.fits(&message.content));
         hits.map(|message| message.at)
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{Role, Thread, page};
 use super::{Entry, System};
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -147,9 +147,9 @@ impl System for JsonRewrite {
         Ok(listed.len())
     }
 
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize> {
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize> {
         let mut hits = Vec::new();
-        self.each(|thread| hits.extend(thread.hits(word)))?;
+        self.each(|thread| hits.extend(thread.hits(question)))?;
         Ok(page(hits, limit))
     }
 }

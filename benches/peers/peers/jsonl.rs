@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{Message, Role, messages, page};
 use super::{Entry, System};
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -110,11 +110,11 @@ impl System for Jsonl {
         Ok(titles?.len())
     }
 
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize> {
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize> {
         let mut hits = Vec::new();
         for entry in fs::read_dir(&self.sessions)? {
             let text = fs::read_to_string(entry?.path())?;
-            for line in text.lines().skip(1).filter(|line| line.contains(word)) {
+            for line in text.lines().skip(1).filter(|line| question.fits(line)) {
                 hits.push(serde_json::from_str::<Message>(line)?.at);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -29,6 +29,7 @@ impl Bare {
 
 /// A log that grows, to have the very bytes that were written.
 pub(crate) struct Tail {
+    path: PathBuf,
     file: File,
 }
 
@@ -37,13 +38,22 @@ impl Tail {
     pub(crate) fn new(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { file })
+        Ok(Self { path: path.to_path_buf(), file })
+    }
+
+    /// Goes on at the log's present end; of the file that is there now, if it was written anew.
+    pub(crate) fn skip(&mut self) -> Result<()> {
+        *self = Self::new(&self.path)?;
+        Ok(())
     }
 
     /// What was added since the last call.
     pub(crate) fn fresh(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes)?;
+        if bytes.is_empty() {
+            return Err(format!("nothing was added to {}", self.path.display()).into());
+        }
         Ok(bytes)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 use crate::ours;
 
@@ -35,8 +35,13 @@ pub(crate) trait System {
     /// The titles of the sessions that were active last. Returns how many there are.
     fn list(&mut self, limit: usize) -> Result<usize>;
 
-    /// The newest messages with a word. Returns how many were found.
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize>;
+    /// The newest messages with what is asked for. Returns how many were found.
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize>;
+
+    /// Ends it: when the call returns, all that it had put off is written.
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How a way of keeping chats is called, and opened in a folder of its own.

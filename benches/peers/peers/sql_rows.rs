@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::document::{Message, Role, messages};
 use super::{Entry, System};
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -80,12 +80,15 @@ impl System for SqlRows {
         Ok(rows.collect::<std::result::Result<Vec<_>, _>>()?.len())
     }
 
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize> {
-        let mut select = self.database.prepare_cached(
-            "SELECT message FROM message_store
-             WHERE message LIKE '%' || ?1 || '%' ORDER BY id DESC LIMIT ?2",
-        )?;
-        let rows = select.query_map(params![word, limit as i64], |row| row.get::<_, String>(0))?;
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize> {
+        let likes: Vec<&str> =
+            question.needles.iter().map(|_| "message LIKE '%' || ? || '%'").collect();
+        let mut select = self.database.prepare_cached(&format!(
+            "SELECT message FROM message_store WHERE {} ORDER BY id DESC LIMIT {limit}",
+            likes.join(" AND ")
+        ))?;
+        let needles = params_from_iter(&question.needles);
+        let rows = select.query_map(needles, |row| row.get::<_, String>(0))?;
         Ok(rows.collect::<std::result::Result<Vec<_>, _>>()?.len())
     }
 }

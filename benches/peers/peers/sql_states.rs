@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::document::{Role, Thread, page};
 use super::{Entry, System};
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -118,9 +118,9 @@ impl System for SqlStates {
         Ok(listed.len())
     }
 
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize> {
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize> {
         let mut hits = Vec::new();
-        self.each(|thread| hits.extend(thread.hits(word)))?;
+        self.each(|thread| hits.extend(thread.hits(question)))?;
         Ok(page(hits, limit))
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::document::{Role, Thread, page};
 use super::{Entry, System};
-use crate::data::Session;
+use crate::data::{Question, Session};
 use crate::harness::Result;
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -100,12 +100,12 @@ impl System for ZstdBlob {
         Ok(all.len().min(limit))
     }
 
-    fn search(&mut self, word: &str, limit: usize) -> Result<usize> {
+    fn search(&mut self, question: &Question, limit: usize) -> Result<usize> {
         let mut all = self.database.prepare_cached("SELECT data FROM threads")?;
         let mut rows = all.query([])?;
         let mut hits = Vec::new();
         while let Some(row) = rows.next()? {
-            hits.extend(unpack(&row.get::<_, Vec<u8>>(0)?)?.hits(word));
+            hits.extend(unpack(&row.get::<_, Vec<u8>>(0)?)?.hits(question));
         }
         Ok(page(hits, limit))
     }
