@@ -193,7 +193,7 @@ fn decode_page(core: &Core, key: &SessionKey, page: &LogPage, log: &LogInfo) -> 
     page.records.iter().map(entry).collect()
 }
 
-/// A session whose log is damaged is read whole, as far as it can be.
+/// A session whose log is damaged, or was, is read whole, as far as it can be: nothing is earlier.
 pub(super) async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> {
     let page = core.storage.read_after(key, Revision::ZERO).await?;
     let mut damage = page.damage.clone();
@@ -211,6 +211,8 @@ pub(super) async fn load_damaged(core: &Core, key: &SessionKey) -> Result<Live> 
     }
     if damage.is_empty() {
         match Fold::newest(entries.clone(), false) {
+            // A repair may have taken the first turns out: they are filled up, below.
+            Ok(fold) if fold.model().has_earlier() => {}
             Ok(fold) => return Ok(Live::new(fold, page.head, Revision::ZERO, damage)),
             Err(error) => damage.push(contradiction(&entries, &page.records, &error)),
         }

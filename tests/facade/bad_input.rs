@@ -175,6 +175,33 @@ fn a_damaged_record_that_a_branch_leads_back_to_keeps_nothing_from_being_opened(
 }
 
 #[test]
+fn a_session_whose_first_request_a_repair_took_out_is_opened_with_a_lost_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = block(ChatStore::open(dir.path()));
+    let chat = block(store.local().create(NewSession::titled("Parser").id(id("s1"))));
+    for question in ["first", "second", "third"] {
+        block(chat.record(question, [Markdown::new("an answer")]));
+    }
+    edit(dir.path(), |lines| {
+        let line = lines.iter_mut().find(|line| line.contains("\"kind\":\"request\"")).unwrap();
+        *line = line.replace("first", "other");
+    });
+    // Open while it is damaged, and when it is not any more.
+    let damaged = block(block(ChatStore::open(dir.path())).local().open(id("s1")));
+    assert!(!damaged.damage().is_empty());
+    block(store.storage().maintenance().repair(&SessionKey::new(OwnerId::local(), id("s1"))));
+    block(damaged.refresh());
+    let again = block(block(ChatStore::open(dir.path())).local().open(id("s1")));
+    for chat in [&damaged, &again] {
+        let model = chat.model();
+        let requests: Vec<_> = model.all_turns().map(|turn| turn.request().text()).collect();
+        assert_eq!((model.has_earlier(), requests.len()), (false, 3));
+        assert_eq!(requests[1..], ["second", "third"]);
+    }
+    block(again.record("fourth", [Markdown::new("goes on")]));
+}
+
+#[test]
 fn a_log_whose_first_record_is_missing_is_read() {
     let dir = made();
     edit(dir.path(), |lines| drop(lines.remove(0)));

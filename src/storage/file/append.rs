@@ -306,12 +306,11 @@ impl Engine {
             return Err(self.unsettled(key, "rename", error));
         }
         self.disk.sync_dir(dir).map_err(|error| self.unsettled(key, "sync", error))?;
-        // It is there: that it cannot be looked at says nothing else.
         let opened = self.disk.open(&path, OpenHow::Append);
-        let opened = opened.map_err(|error| self.unsettled(key, "open", error))?;
+        let opened = opened.map_err(|error| self.unknown(key, "open", error))?;
         let file = opened.ok_or_else(|| session_not_found(key))?;
         let found = file.metadata().map_err(self.disk.failed("look at", &path));
-        let found = found.map_err(|error| self.unsettled(key, "look at", error))?;
+        let found = found.map_err(|error| self.unknown(key, "look at", error))?;
         let positions: Arc<Positions> = Arc::default();
         let log = Log {
             file,
@@ -332,6 +331,11 @@ impl Engine {
     /// A new file may lose its name again; nothing must be added to it until that is settled.
     fn unsettled(&self, key: &SessionKey, operation: &'static str, error: FileError) -> Error {
         self.poison(key);
+        self.unknown(key, operation, error)
+    }
+
+    /// What was written is there, durably, though it cannot be looked at: whoever tries again finds it.
+    fn unknown(&self, key: &SessionKey, operation: &'static str, error: FileError) -> Error {
         let file = self.disk.show(&self.layout.log(key));
         let source = std::io::Error::other(Error::from(error));
         FileError::Unknown { operation, file, source }.into()

@@ -292,6 +292,27 @@ fn an_owner_whose_logs_cannot_be_listed_keeps_no_other_out() {
 }
 
 #[test]
+fn a_log_that_nobody_can_ever_open_leaves_the_others_in_no_doubt() {
+    let dir = tempdir();
+    let mut other = Other::start(dir.path());
+    other.tell("say a apple");
+    other.tell("say b pear");
+    drop(other);
+    let disk = Faulty::native(Failure::Error);
+    disk.refuse(Some(log_path(dir.path(), "a")));
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let storage = FileStorage::with_files(dir.path(), Arc::new(disk)).unwrap();
+    wait(storage.verify_index()).unwrap();
+    let mut other = Other::start(dir.path());
+    other.tell("say c plum");
+    drop(other);
+    assert_eq!(marks(dir.path()).len(), 1);
+    wait(storage.verify_index()).unwrap();
+    assert_eq!(marks(dir.path()), [""; 0]);
+    assert_eq!(ids(&storage).len(), 3);
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_for_a_moment_keeps_its_row() {
     let dir = tempdir();
     let disk = Faulty::native(Failure::Error);

@@ -273,8 +273,9 @@ pub(super) fn put_read(
             forget_text(connection, row)?;
             log = Log::default();
         } else if head.revision < old.revision
-            // The same revision in another file, which nobody here wrote.
-            || (old.order() == order(head) && log.look.is_some() && log.look != look)
+            // The same revision in another file, which nobody here wrote, or of another log.
+            || (old.order() == order(head)
+                && (old.token != head.token || log.look.is_some() && log.look != look))
         {
             forget_progress(connection, row)?;
             log.indexed = 0;
@@ -287,11 +288,14 @@ pub(super) fn put_read(
     set_log(connection, row, &log, head.revision)
 }
 
-/// Has a session's log looked at again; false if it is not there.
+/// Has a session's log looked at again; false if nothing is known of it.
 pub(super) fn look_again(connection: &Connection, key: &SessionKey) -> Result<bool> {
-    let Some(row) = catalogue::row_of(connection, key)? else { return Ok(false) };
+    let Some(stored) = catalogue::find(connection, key)? else { return Ok(false) };
+    if stored.revision == Revision::ZERO {
+        return Ok(false);
+    }
     let sql = "UPDATE logs SET look = NULL WHERE session = ?1";
-    connection.prepare_cached(sql)?.execute([row.id])?;
+    connection.prepare_cached(sql)?.execute([stored.row.id])?;
     Ok(true)
 }
 

@@ -212,13 +212,13 @@ impl Shared {
         for owner in owners {
             self.verify_owner(&generation, &heads, &owner, &mut pass, on_progress)?;
         }
-        if let Some(error) = pass.failed {
-            return Err(error);
-        }
         if let Some(error) = pass.refused {
             // Nobody is to believe it, now or later.
             let incomplete = generation.database.write(Sync::Full, rows::set_incomplete);
             return self.checked(&generation, incomplete).and(Err(error));
+        }
+        if let Some(error) = pass.failed {
+            return Err(error);
         }
         self.complete(&generation)?;
         if pass.unread {

@@ -16,8 +16,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Result, command, other, write_tokens};
 
-/// A deletion writes an index of up to so many leaves anew, of 4 KiB each: about a third of a second.
-const MOST_LEAVES: usize = if cfg!(test) { 32 } else { 4_096 };
+/// A deletion writes an index of up to so many leaves anew, of 4 KiB each: less than a tenth of a second.
+const MOST_LEAVES: i64 = if cfg!(test) { 32 } else { 1_024 };
 
 /// No text has this number: theirs are not negative.
 const NOBODY: i64 = -1;
@@ -62,20 +62,29 @@ pub(super) fn remove(connection: &Connection, words: &BTreeSet<Vec<u8>>) -> Resu
     if words.is_empty() && !any {
         return Ok(false);
     }
+    let leaves = "SELECT count(*) FROM texts_idx";
+    let leaves: i64 = connection.prepare_cached(leaves)?.query_row((), |row| row.get(0))?;
+    let is_large = leaves > MOST_LEAVES;
+    // Of a large one each leaf would be looked for, by everybody who deletes.
+    if is_large && any {
+        return Ok(true);
+    }
+    match is_left(connection, words, any)? {
+        false => forget(connection).map(|()| false),
+        true if is_large => note(connection).map(|()| true),
+        true => rewrite(connection).map(|()| false),
+    }
+}
+
+fn is_left(connection: &Connection, words: &BTreeSet<Vec<u8>>, any: bool) -> Result<bool> {
     let mut query = connection.prepare_cached("SELECT term FROM texts_idx")?;
     let mut rows = query.query(())?;
-    let (mut leaves, mut is_left) = (0, false);
     while let Some(row) = rows.next()? {
-        leaves += 1;
-        let term = row.get_ref(0)?.as_blob().map_err(other)?;
-        is_left = is_left || is_trace(connection, term, words, any)?;
+        if is_trace(connection, row.get_ref(0)?.as_blob().map_err(other)?, words, any)? {
+            return Ok(true);
+        }
     }
-    drop(rows);
-    match is_left {
-        false => forget(connection).map(|()| false),
-        true if leaves <= MOST_LEAVES => rewrite(connection).map(|()| false),
-        true => note(connection).map(|()| true),
-    }
+    Ok(false)
 }
 
 /// Whether what a leaf is said to begin with is left of one of these words, or of any.

@@ -262,6 +262,19 @@ fn text_of_another_history_than_the_rows_is_not_taken_for_its() {
 }
 
 #[test]
+fn another_log_of_the_same_revision_that_could_not_be_opened_at_first_is_read() {
+    let of = |token: &str| Head { token: VersionToken(token.to_owned()), ..head(1, 3) };
+    let connection = database();
+    put(&connection, &Entry { head: of("3 of this"), ..written(1, 3, &[(1, "first")]) });
+    assert!(look_again(&connection, &key()).unwrap());
+    put_read(&connection, &key(), &of("3 of this"), Some(&file(3, 4))).unwrap();
+    assert_eq!(indexed(&connection), (3, false));
+    assert!(look_again(&connection, &key()).unwrap());
+    put_read(&connection, &key(), &of("3 of another"), Some(&file(3, 5))).unwrap();
+    assert_eq!(indexed(&connection), (0, true));
+}
+
+#[test]
 fn nothing_is_left_of_what_is_removed() {
     let connection = database();
     put(&connection, &written(1, 2, &[(1, "first")]));
