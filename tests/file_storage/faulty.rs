@@ -57,7 +57,7 @@ impl Faulty {
     }
 
     /// On which a database can be opened as well; its own files do not fail.
-    #[cfg(all(feature = "conformance", feature = "sqlite"))]
+    #[cfg(feature = "sqlite")]
     pub(crate) fn native(failure: Failure) -> Self {
         Self::with(failure, true, true)
     }
@@ -80,7 +80,7 @@ impl Faulty {
     }
 
     /// Lets nobody open this file or list this directory, and everything else be used.
-    #[cfg(all(feature = "conformance", feature = "sqlite"))]
+    #[cfg(feature = "sqlite")]
     pub(crate) fn refuse(&self, path: Option<PathBuf>) {
         *self.0.refused.lock().unwrap() = path;
     }
