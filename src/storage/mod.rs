@@ -98,7 +98,8 @@ pub struct Capabilities {
     pub watches_processes: bool,
     /// Whether it can tell that a writing process is gone.
     pub knows_writers: bool,
-    /// Whether a purged session's bytes are gone from its own files when the call returns.
+    /// Whether a purged session's bytes are gone from its own files when the call returns, unless the receipt
+    /// says what may remain.
     pub purges_bytes: bool,
     /// The largest record body, in bytes.
     pub max_record: usize,

@@ -157,3 +157,25 @@ fn a_session_of_which_nothing_is_indexed_is_deleted_whatever_became_of_the_index
         assert!(!holds(dir.path(), CANARY), "{missing}");
     }
 }
+
+#[test]
+fn no_copy_of_a_row_stays_in_a_page_from_which_it_was_moved() {
+    const SESSIONS: u64 = 6;
+    let (dir, storage) = store();
+    let canary = |session: u64| format!("canary-of-{session}");
+    // Sessions that grow by turns have the rows of others moved from page to page.
+    for round in 0..60_u64 {
+        for session in 0..SESSIONS {
+            let mut batch = batch(round * SESSIONS + session + 1, round, 1);
+            let size = (round * 7 + session * 13) % 29 * 90;
+            let said = format!("{} {}", canary(session), "x".repeat(size as usize));
+            batch.records[0].body = Body::Json(format!("{{\"text\":\"{said}\"}}").into());
+            wait(storage.append(&key(&format!("s{session}")), expected(round), batch)).unwrap();
+        }
+    }
+    for session in 0..SESSIONS {
+        let receipt = wait(storage.purge(&key(&format!("s{session}")))).unwrap();
+        assert_eq!(receipt.remains, Vec::<String>::new());
+        assert!(!holds(dir.path(), &canary(session)), "of {session}");
+    }
+}

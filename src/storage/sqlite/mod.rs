@@ -75,7 +75,9 @@ mod writers;
 /// whoever changes it next.
 ///
 /// What is deleted is overwritten. A deletion cuts the write-ahead log too; where somebody reads
-/// the database for seconds meanwhile, the receipt says that something may remain.
+/// the database for seconds meanwhile, the receipt says that something may remain. So it does of copies of
+/// rows that SQLite leaves where it moves them, in a file of more than 4 MiB; a smaller one is written
+/// anew. [`scrub`](Maintenance::scrub) writes any file anew: call it after many deletions.
 ///
 /// # Examples
 ///
@@ -274,6 +276,7 @@ impl Maintenance for SqliteStorage {
         self.engine.rebuild_index(on_progress)
     }
 
+    /// Writes the whole file anew, without anything that was deleted; it needs as much room once more.
     async fn scrub(&self) -> Result<()> {
         self.engine.scrub()
     }

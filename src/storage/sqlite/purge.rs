@@ -19,9 +19,18 @@ const WAL: &str = "older versions of pages in the write-ahead log, which somebod
 const WORDS: &str = "beginnings of deleted words in the full text, which is damaged or too large to be \
                      written anew meanwhile: a scrub removes them";
 
+/// What stays behind in a file that is not written anew at once.
+const MOVED: &str = "copies of rows in pages from which the engine moved them, since the file is too large to \
+                     be written anew meanwhile: a scrub removes them";
+
 impl Engine {
     pub(super) fn purge(&self, key: &SessionKey) -> Result<PurgeReceipt> {
         let mut receipt = self.change(key, |transaction| self.remove(transaction, key))?;
+        match self.database.rewrite_if_small() {
+            Ok(true) => {}
+            Ok(false) => receipt.remains.push(MOVED.to_owned()),
+            Err(error) => receipt.remains.push(format!("{MOVED} ({error})")),
+        }
         // The session is gone, whatever comes of this.
         match self.database.truncate_wal() {
             Ok(true) => {}
@@ -68,6 +77,7 @@ impl Engine {
             full_text::settle_all(transaction)?;
             full_text::optimize(transaction)
         })?;
+        self.database.rewrite()?;
         match self.database.truncate_wal()? {
             true => Ok(()),
             false => Err(SqliteError::Suspect.into()),

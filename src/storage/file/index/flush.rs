@@ -140,6 +140,11 @@ impl Shared {
                          meanwhile: a scrub removes them";
             remains.push(words.to_owned());
         }
+        if !generation.database.rewrite_if_small().map_err(Error::from)? {
+            let copies = "copies of rows in the index, which is too large to be written anew meanwhile: a \
+                          scrub removes them";
+            remains.push(copies.to_owned());
+        }
         if !generation.database.truncate_wal().map_err(Error::from)? {
             remains.push("the index's journal, which another process is reading".to_owned());
         }

@@ -237,6 +237,7 @@ impl Index {
             full_text::optimize(connection)
         });
         self.shared.checked(&generation, optimized)?;
+        self.shared.checked(&generation, generation.database.rewrite())?;
         let cut = generation.database.truncate_wal().map_err(Error::from)?;
         match cut && self.shared.generations.left(&self.shared.disk, &generation)?.is_empty() {
             true => Ok(()),
