@@ -163,14 +163,27 @@ fn no_copy_of_a_row_stays_in_a_page_from_which_it_was_moved() {
     const SESSIONS: u64 = 6;
     let (dir, storage) = store();
     let canary = |session: u64| format!("canary-of-{session}");
-    // Sessions that grow by turns have the rows of others moved from page to page.
-    for round in 0..60_u64 {
+    let mut chance = 88_172_645_462_276_676_u64;
+    let mut below = |most: u64| {
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        chance % most
+    };
+    // Sessions that grow by turns, and lose records, have rows moved from page to page.
+    for round in 0..120_u64 {
         for session in 0..SESSIONS {
+            let key = key(&format!("s{session}"));
             let mut batch = batch(round * SESSIONS + session + 1, round, 1);
-            let size = (round * 7 + session * 13) % 29 * 90;
-            let said = format!("{} {}", canary(session), "x".repeat(size as usize));
+            let said = format!("{} {}", canary(session), "x".repeat(below(600) as usize));
             batch.records[0].body = Body::Json(format!("{{\"text\":\"{said}\"}}").into());
-            wait(storage.append(&key(&format!("s{session}")), expected(round), batch)).unwrap();
+            wait(storage.append(&key, expected(round), batch)).unwrap();
+            if below(20) == 0 {
+                let head = wait(storage.head(&key)).unwrap().unwrap();
+                let mut kept = read_all(&storage, &key).unwrap().records;
+                kept.retain(|record| record.revision.get() == 1 || below(4) == 0);
+                wait(storage.compact(&key, head.revision, kept, &head)).unwrap();
+            }
         }
     }
     for session in 0..SESSIONS {
