@@ -329,7 +329,8 @@ impl OwnedStore {
     }
 
     /// Deletes a session for good. When the call returns nothing of it is left but a mark that it
-    /// was, and every handle on it answers `NotFound`.
+    /// was, and every handle on it answers `NotFound`. Where bytes of it may stay in the engine's files
+    /// until [`scrub`](crate::storage::Maintenance::scrub) is called, the receipt's `remains` says so.
     ///
     /// # Errors
     ///
